@@ -85,8 +85,9 @@ impl AccessToken {
 
     /// The managed identity source whose identity it is for, such as ``"imds"``.
     #[getter]
-    fn managed_identity_source(&self) -> PyResult<&'static str> {
-        Ok(self.get()?.managed_identity_source().as_str())
+    fn managed_identity_source(&self) -> PyResult<Option<&'static str>> {
+        let source = self.get()?.managed_identity_source();
+        Ok(source.map(|source| source.as_str()))
     }
 
     /// The certificate that it is bound to; ``None`` for a bearer token.

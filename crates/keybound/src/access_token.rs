@@ -28,7 +28,8 @@ pub(crate) struct IssuedToken {
     pub(crate) secret: SecretString,
     pub(crate) token_type: TokenType,
     pub(crate) scope: Scope,
-    pub(crate) source: ManagedIdentitySource,
+    /// `None`: for an app registration.
+    pub(crate) source: Option<ManagedIdentitySource>,
     pub(crate) expires_on: SystemTime,
     /// The same in the Azure SDK's type: converted once.
     #[cfg(feature = "azure")]
@@ -44,7 +45,7 @@ pub(crate) struct ReceivedToken {
     pub(crate) secret: SecretString,
     pub(crate) token_type: TokenType,
     pub(crate) scope: Scope,
-    pub(crate) source: ManagedIdentitySource,
+    pub(crate) source: Option<ManagedIdentitySource>,
     pub(crate) life: Duration,
     pub(crate) refresh_in: Option<Duration>,
 }
@@ -163,8 +164,9 @@ impl AccessToken {
             .map(|cached| &cached.binding)
     }
 
-    /// The managed identity source whose identity it is for: IMDS for tokens that are requested over mutual TLS.
-    pub fn managed_identity_source(&self) -> ManagedIdentitySource {
+    /// The managed identity source whose identity it is for: IMDS for tokens that are requested over mutual TLS. `None` for a token of
+    /// an app registration.
+    pub fn managed_identity_source(&self) -> Option<ManagedIdentitySource> {
         self.issued().source
     }
 

@@ -1,5 +1,6 @@
 //! Token acquisition, from the top down: the token service looks up a token or joins a token flow; the token flow uses the
-//! certificate service, which joins a certificate flow; each flow runs steps, one for each request of the protocol.
+//! certificate service, which joins a certificate flow; that of an app registration uses the token service of its assertions; each flow runs steps, one for each request of the protocol.
+mod app_flow;
 mod certificate_flow;
 mod certificate_service;
 mod context;
@@ -18,4 +19,3 @@ pub(crate) use flow::Flow;
 pub(crate) use host_probe::HostFacts;
 pub(crate) use plan::Plan;
 pub(crate) use progress::Progress;
-pub(crate) use token_service::acquire;

@@ -2,6 +2,7 @@
 //!
 //! Each client has one thread that runs its I/O, from the first call that needs it until its last clone is dropped. Calls block the calling
 //! thread: do not use them in async code.
+mod confidential_client;
 mod request_builder;
 mod resource_client;
 mod response;
@@ -9,11 +10,13 @@ mod response_body;
 mod upload;
 mod worker;
 
+pub use confidential_client::ConfidentialClient;
 pub use request_builder::RequestBuilder;
 pub use resource_client::ResourceClient;
 pub use response::Response;
 pub use response_body::ResponseBody;
 
+use crate::acquire::ClientContext;
 use crate::capabilities::Capabilities;
 use crate::{AccessToken, KeyRequirements, Result, Stage, TokenRequest};
 use http::Request;
@@ -45,13 +48,7 @@ impl ManagedIdentityClient {
     /// # Errors
     /// The same, and [`ErrorKind::HostUnsupported`](crate::ErrorKind::HostUnsupported) if no thread can be started.
     pub fn acquire_token(&self, request: &TokenRequest) -> Result<AccessToken> {
-        if let Some(token) = self.cached_token(request) {
-            return Ok(token);
-        }
-        let (client, request) = (self.client.clone(), request.clone());
-        self.worker.run(Stage::Request, async move {
-            client.acquire_token(&request).await
-        })
+        acquire_token(self.client.context(), &self.worker, request)
     }
 
     /// The token that [`acquire_token`](Self::acquire_token) would return without waiting. See
@@ -126,4 +123,19 @@ impl ManagedIdentityClient {
         })?;
         Ok(Response::new(response, Arc::clone(&self.worker)))
     }
+}
+
+/// Returns the cached token, or acquires one on the thread.
+fn acquire_token(
+    client: &Arc<ClientContext>,
+    worker: &Worker,
+    request: &TokenRequest,
+) -> Result<AccessToken> {
+    if let Some(token) = client.cached_token_on(request, || worker.handle()) {
+        return Ok(token);
+    }
+    let (client, request) = (Arc::clone(client), request.clone());
+    worker.run(Stage::Request, async move {
+        client.acquire_token(&request).await
+    })
 }

@@ -26,15 +26,14 @@ use crate::settings::SharedSettings;
 use crate::single_flight::SingleFlight;
 use crate::store::StoreCalls;
 use binding_cache::BindingCache;
+pub(crate) use identity_caches::CacheOwner;
 use identity_caches::IdentityCaches;
-use keybound_core::{
-    Attestation, Error, KeyStrength, ManagedIdentity, Result, TokenCacheKey, lock,
-};
+use keybound_core::{Attestation, Error, KeyStrength, Result, TokenCacheKey, lock};
 use keybound_keys::{BindingKey, KeyGate};
 use keybound_transport::HttpsClient;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use token_cache::TokenCache;
 
 /// Keys, certificates and tokens, shared by clients that are created for each request. Cloning is cheap.
@@ -84,8 +83,8 @@ impl SharedState {
     }
 
     /// The caches of one identity.
-    pub(crate) fn identity(&self, identity: &ManagedIdentity) -> Arc<IdentityState> {
-        lock(&self.0.identities).of(identity)
+    pub(crate) fn identity(&self, owner: &CacheOwner) -> Arc<IdentityState> {
+        lock(&self.0.identities).of(owner)
     }
 }
 
@@ -108,6 +107,8 @@ pub(crate) struct IdentityState {
     pub(crate) mint_limiter: MintRateLimiter,
     /// Limits the tokens that are requested from the host's source after claims challenges.
     pub(crate) source_limiter: MintRateLimiter,
+    /// The caches with tokens of app registrations that are bound to certificates of this identity.
+    dependents: Mutex<Vec<Weak<IdentityState>>>,
 }
 
 impl IdentityState {
@@ -115,6 +116,29 @@ impl IdentityState {
     pub(crate) fn put_binding(&self, attestation: Attestation, binding: &Arc<CachedBinding>) {
         self.bindings.put(attestation, Arc::clone(binding));
         self.tokens.supersede(attestation, binding);
+        self.each_dependent(|dependent| dependent.tokens.supersede(attestation, binding));
+    }
+
+    /// Evicts the tokens of a certificate.
+    pub(crate) fn evict_tokens_bound_to(&self, binding: &Arc<CachedBinding>) {
+        self.tokens.evict_bound_to(binding);
+        self.each_dependent(|dependent| dependent.tokens.evict_bound_to(binding));
+    }
+
+    /// Adds caches with tokens that are bound to certificates of this identity.
+    pub(crate) fn add_dependent(&self, added: &Arc<Self>) {
+        let mut dependents = lock(&self.dependents);
+        dependents.retain(|dependent| {
+            dependent.strong_count() > 0 && !std::ptr::eq(dependent.as_ptr(), Arc::as_ptr(added))
+        });
+        dependents.push(Arc::downgrade(added));
+    }
+
+    fn each_dependent(&self, change: impl Fn(&Self)) {
+        let dependents = lock(&self.dependents);
+        for dependent in dependents.iter().filter_map(Weak::upgrade) {
+            change(&dependent);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
-use crate::acquire::{ClientContext, Flow, Progress, acquire};
+use crate::acquire::{ClientContext, Flow, Progress};
 use crate::arc_key;
 use crate::attestor::Attestor;
-use crate::cache::{Clocks, SharedState};
+use crate::cache::{CacheOwner, Clocks, SharedState};
 use crate::capabilities::Capabilities;
 use crate::settings::{Chance, ImdsEndpoint, Settings, SharedSettings};
 use crate::source_settings::SourceSettings;
@@ -52,10 +52,7 @@ impl ManagedIdentityClient {
     /// # Errors
     /// See [`ErrorKind`](crate::ErrorKind). A weaker token than the requested one is never returned.
     pub async fn acquire_token(&self, request: &TokenRequest) -> Result<AccessToken> {
-        match self.0.cached_token(request) {
-            Some(token) => Ok(token),
-            None => Box::pin(acquire(Arc::clone(&self.0), request.clone())).await,
-        }
+        self.0.acquire_token(request).await
     }
 
     /// The token that [`acquire_token`](Self::acquire_token) would return without waiting, from the cache. `None` if it would
@@ -144,9 +141,7 @@ impl ManagedIdentityClient {
 
 impl fmt::Debug for ManagedIdentityClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ManagedIdentityClient")
-            .field("identity", &self.0.settings.identity)
-            .finish_non_exhaustive()
+        self.0.fmt_as("ManagedIdentityClient", f)
     }
 }
 
@@ -212,7 +207,7 @@ impl ManagedIdentityClientBuilder {
     pub(crate) fn simulated(mut self, network: impl SimulatedNetwork + 'static, seed: u64) -> Self {
         // SChannel requires keys of CNG.
         self.https.engine = TlsEngine::OpenSsl;
-        self.wire = Wire::Simulated(Box::new(network));
+        self.wire = Wire::Simulated(Arc::new(network));
         self.chance = Some(fastrand::Rng::with_seed(seed));
         self
     }
@@ -347,7 +342,23 @@ impl ManagedIdentityClientBuilder {
     /// # Errors
     /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if the address of IMDS or of a proxy is
     /// malformed.
-    pub fn build(self) -> Result<ManagedIdentityClient> {
+    pub fn build(mut self) -> Result<ManagedIdentityClient> {
+        let state = self.state.take().unwrap_or_default();
+        let settings = self.settings()?;
+        state.check_compatible(&settings.shared)?;
+        let owner = CacheOwner::ManagedIdentity(settings.identity.clone());
+        let identity = state.identity(&owner);
+        Ok(ManagedIdentityClient(Arc::new(ClientContext {
+            attested: settings.shared.attested(),
+            settings,
+            state,
+            identity,
+            app: None,
+        })))
+    }
+
+    /// The settings of the client.
+    pub(crate) fn settings(self) -> Result<Settings> {
         let environment = self.environment.unwrap_or_else(Environment::from_process);
         let imds = ImdsEndpoint::new(self.imds_endpoint.as_deref(), &environment)?;
         let mut policy = EndpointPolicy::new(imds.is_loopback());
@@ -381,7 +392,7 @@ impl ManagedIdentityClientBuilder {
             Some(directory) => Ok(directory),
             None => arc_key::directory(&environment),
         };
-        let settings = Settings {
+        Ok(Settings {
             identity: self
                 .identity
                 .unwrap_or_else(ManagedIdentity::system_assigned),
@@ -411,15 +422,7 @@ impl ManagedIdentityClientBuilder {
             on_step: self.on_step,
             imds_v2_disabled: environment.imds_v2_disabled(),
             arc_tokens,
-        };
-        let state = self.state.unwrap_or_default();
-        state.check_compatible(&settings.shared)?;
-        let identity = state.identity(&settings.identity);
-        Ok(ManagedIdentityClient(Arc::new(ClientContext {
-            settings,
-            state,
-            identity,
-        })))
+        })
     }
 }
 

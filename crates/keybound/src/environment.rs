@@ -1,5 +1,6 @@
 use keybound_attestation::native::NativeAttestation;
 use keybound_core::source::{ARC_AGENT_LINUX, ARC_AGENT_WINDOWS, SourceVariables};
+use keybound_core::{Error, Result};
 use keybound_keys::ProviderChain;
 use keybound_transport::ProxyConfig;
 use std::collections::BTreeMap;
@@ -9,7 +10,8 @@ use std::sync::OnceLock;
 
 /// The environment variables that the client reads, as a value: the address of IMDS, the proxies, the name of the KeyGuard key,
 /// the operator's switches and allow-list (`MSAL_MI_DISABLE_IMDS_V2`, `MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE`,
-/// `MSAL_MI_IMDSV2_ALLOWED_HOSTS`), the variables of the managed identity sources (`ProgramData` among them, for the key files of
+/// `MSAL_MI_IMDSV2_ALLOWED_HOSTS`), those of app registrations and AKS workload identity (`AZURE_AUTHORITY_HOST`, `AZURE_TENANT_ID`,
+/// `AZURE_CLIENT_ID`, `AZURE_FEDERATED_TOKEN_FILE`), the variables of the managed identity sources (`ProgramData` among them, for the key files of
 /// Azure Arc on Windows), and the settings of the attestation. Also whether the agent of Azure Arc is installed. None of them
 /// extends trust: the attestation library that `ATTESTATION_CLIENTLIB_PATH` names is loaded only if Microsoft signed it.
 #[derive(Clone, Default)]
@@ -125,6 +127,27 @@ impl Environment {
         self.get(KEY_NAME)
     }
 
+    /// The authority of app registrations, if any.
+    pub(crate) fn authority_host(&self) -> Option<&str> {
+        self.get(AUTHORITY)
+    }
+
+    /// The app registration of AKS workload identity.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if a variable is not set.
+    pub(crate) fn workload_identity(&self) -> Result<WorkloadIdentity> {
+        let variable = |name| {
+            let missing = || Error::invalid_request(format!("{name} is not set"));
+            self.get(name).map(str::to_owned).ok_or_else(missing)
+        };
+        Ok(WorkloadIdentity {
+            tenant_id: variable(TENANT)?,
+            client_id: variable(CLIENT)?,
+            token_file: variable(TOKEN_FILE)?,
+        })
+    }
+
     /// The variables of the managed identity sources.
     pub(crate) fn source_variables(&self) -> SourceVariables {
         SourceVariables::new(|name| self.get(name).map(str::to_owned), self.arc_agent)
@@ -159,6 +182,13 @@ impl Environment {
     }
 }
 
+/// The app registration that AKS workload identity configures.
+pub(crate) struct WorkloadIdentity {
+    pub(crate) tenant_id: String,
+    pub(crate) client_id: String,
+    pub(crate) token_file: String,
+}
+
 /// The program of the agent of Azure Arc, if it exists for this platform.
 fn arc_agent(variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
     if cfg!(windows) {
@@ -188,7 +218,11 @@ const DISABLE_V2: &str = "MSAL_MI_DISABLE_IMDS_V2";
 const NO_STORE: &str = "MSAL_MI_DISABLE_PERSISTENT_CERT_CACHE";
 const ALLOWED_HOSTS: &str = "MSAL_MI_IMDSV2_ALLOWED_HOSTS";
 const PROGRAM_DATA: &str = "ProgramData";
-const NAMES: [&str; 14] = [
+const AUTHORITY: &str = "AZURE_AUTHORITY_HOST";
+const TENANT: &str = "AZURE_TENANT_ID";
+const CLIENT: &str = "AZURE_CLIENT_ID";
+const TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
+const NAMES: [&str; 18] = [
     IMDS,
     DISABLE_V2,
     NO_STORE,
@@ -197,6 +231,10 @@ const NAMES: [&str; 14] = [
     ATTESTATION_LIBRARY,
     ATTESTATION_CACHE,
     PROGRAM_DATA,
+    AUTHORITY,
+    TENANT,
+    CLIENT,
+    TOKEN_FILE,
     "HTTPS_PROXY",
     "https_proxy",
     "ALL_PROXY",

@@ -36,6 +36,7 @@ pub mod blocking;
 mod cache;
 pub mod capabilities;
 mod client;
+pub mod confidential;
 mod environment;
 pub mod http;
 mod request;
@@ -49,6 +50,7 @@ mod step;
 pub mod store;
 mod sync;
 mod telemetry;
+mod token_client;
 mod wire;
 
 // The examples in these pages are compiled; those that need no Azure are run.
@@ -80,6 +82,7 @@ pub use binding::Binding;
 pub use cache::SharedState;
 pub use cache::{Clock, SystemClock};
 pub use client::{ManagedIdentityClient, ManagedIdentityClientBuilder};
+pub use confidential::ConfidentialClient;
 pub use environment::Environment;
 pub use keybound_core::{
     Attestation, BoxError, Certificate, Claims, Error, ErrorKind, Guid, IdentityKind, KeyStrength,

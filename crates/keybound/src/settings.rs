@@ -7,7 +7,8 @@ use crate::store::BindingStore;
 use crate::wire::Wire;
 use keybound_core::tls::Host;
 use keybound_core::{
-    EndpointPolicy, Error, ErrorKind, ManagedIdentity, ManagedIdentitySource, Result, Stage, lock,
+    Attestation, EndpointPolicy, Error, ErrorKind, ManagedIdentity, ManagedIdentitySource, Result,
+    Stage, lock,
 };
 use keybound_keys::ProviderChain;
 use keybound_transport::HttpsSettings;
@@ -15,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use url::Url;
 
 /// The settings of a client. They do not change after it is built.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) identity: ManagedIdentity,
     pub(crate) shared: SharedSettings,
@@ -80,11 +81,13 @@ impl SharedSettings {
         self.imds.is_loopback() && self.https.trust.is_extended()
     }
 
-    /// Whether the attestation provider attests simulated keys only.
-    pub(crate) fn attests_simulated(&self) -> bool {
-        self.attestation
-            .as_ref()
-            .is_some_and(|attestor| attestor.provider().is_simulated())
+    /// The kind of attestation that the attestation provider makes.
+    pub(crate) fn attested(&self) -> Attestation {
+        let attestor = self.attestation.as_ref();
+        match attestor.is_some_and(|attestor| attestor.provider().is_simulated()) {
+            true => Attestation::Simulated,
+            false => Attestation::Attested,
+        }
     }
 
     /// The first setting that differs, by the name of its setter.
@@ -112,6 +115,13 @@ impl SharedSettings {
 /// The source of random numbers.
 #[derive(Debug)]
 pub(crate) struct Chance(Mutex<fastrand::Rng>);
+
+/// Two clones return different numbers.
+impl Clone for Chance {
+    fn clone(&self) -> Self {
+        Self::new(lock(&self.0).fork())
+    }
+}
 
 impl Chance {
     pub(crate) fn new(source: fastrand::Rng) -> Self {

@@ -1,6 +1,7 @@
 //! A simulated host under a paused clock: IMDS, Entra, the attestation service, keys and a store, all of which can fail as
 //! configured. Conversations are data (`conversations/*.json`), each a test; the soak test runs for a simulated month.
 mod about_host;
+mod app;
 mod case;
 mod conversations;
 mod entra;

@@ -25,6 +25,10 @@ pub enum Step {
     Challenge,
     /// The request of a plain bearer token to the host's source, and the validation of the token.
     Source,
+    /// Reading an assertion from its file or from the caller's function, and its check.
+    Assertion,
+    /// The exchange of an assertion for a token of an app registration, and the validation of the token.
+    Exchange,
 }
 
 impl Step {
@@ -40,6 +44,8 @@ impl Step {
             Self::BindingCheck => "binding_check",
             Self::Challenge => "challenge",
             Self::Source => "source",
+            Self::Assertion => "assertion",
+            Self::Exchange => "exchange",
         }
     }
 
@@ -52,6 +58,8 @@ impl Step {
             Self::Credential => Stage::Credential,
             Self::Token | Self::BindingCheck => Stage::Token,
             Self::Challenge | Self::Source => Stage::Source,
+            Self::Assertion => Stage::Assertion,
+            Self::Exchange => Stage::Exchange,
         }
     }
 }

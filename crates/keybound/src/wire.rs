@@ -6,17 +6,18 @@ use keybound_transport::{
     ConnectionReuse, HttpsClient, RequestBody, ResponseBody, TransportError, send_plain,
 };
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Sends requests to IMDS and other sources, to Entra and to resources.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) enum Wire {
     /// The network of the host.
     #[default]
     Network,
     /// A simulated network.
     #[cfg_attr(not(test), expect(dead_code, reason = "for tests"))]
-    Simulated(Box<dyn SimulatedNetwork>),
+    Simulated(Arc<dyn SimulatedNetwork>),
 }
 
 /// A network of tests.
@@ -39,6 +40,8 @@ pub(crate) enum Route<'a> {
     Source(&'a HttpsClient),
     /// Mutual TLS with the certificate of this binding.
     Entra(&'a Binding),
+    /// TLS without a client certificate to the authority of an app registration.
+    Authority(&'a HttpsClient),
     /// TLS with this client, whose connections present the certificate of a token, or none.
     Resource(&'a HttpsClient, ConnectionReuse),
 }
@@ -62,7 +65,7 @@ impl Wire {
                     .send_with(request, timeout, ConnectionReuse::Allowed)
                     .await
             }
-            (Self::Network, Route::Source(https)) => {
+            (Self::Network, Route::Source(https) | Route::Authority(https)) => {
                 https
                     .send_with(request, timeout, ConnectionReuse::Allowed)
                     .await

@@ -16,11 +16,11 @@ pub(crate) struct TokenReport {
     resource: String,
     source: &'static str,
     from_cache: bool,
-    managed_identity_source: &'static str,
+    managed_identity_source: Option<&'static str>,
     binding: Option<BindingReport>,
     timings_ms: Timings,
     #[serde(skip)]
-    identity_source: String,
+    identity_source: Option<String>,
     #[serde(skip)]
     expires: String,
     #[serde(skip)]
@@ -58,6 +58,7 @@ impl TokenReport {
         let binding = token
             .binding()
             .map(|binding| check_binding(token, binding).map(|()| BindingReport::new(binding)));
+        let source = token.managed_identity_source();
         let secret = token.secret().expose();
         let left = token.expires_on().duration_since(SystemClock.now());
         Ok(Self {
@@ -72,8 +73,8 @@ impl TokenReport {
             resource: token.scope().resource().to_owned(),
             source: token.source().as_str(),
             from_cache: token.source() == keybound::TokenSource::Cache,
-            managed_identity_source: token.managed_identity_source().as_str(),
-            identity_source: token.managed_identity_source().to_string(),
+            managed_identity_source: source.map(|source| source.as_str()),
+            identity_source: source.map(|source| source.to_string()),
             binding: binding.transpose()?,
             timings_ms: Timings::new(token, elapsed),
             expires: rfc3339(token.expires_on()),
@@ -96,8 +97,12 @@ impl TokenReport {
                 ),
             ),
             field("source", self.source),
-            field("identity source", &self.identity_source),
         ];
+        lines.extend(
+            self.identity_source
+                .as_deref()
+                .map(|source| field("identity source", source)),
+        );
         match &self.binding {
             Some(binding) => lines.extend(binding.lines()),
             None => {

@@ -1,7 +1,9 @@
 use crate::cache::{BorrowedTokenKey, DualTime, IdentityState, SharedState};
+use crate::confidential::App;
 use crate::request::{KeyRequirements, TokenRequest};
 use crate::settings::Settings;
 use keybound_core::{Attestation, KeyStrength, Result, TokenCacheKey, TokenType};
+use std::fmt;
 use std::sync::Arc;
 
 /// The settings and caches of a client, shared by its clones.
@@ -9,9 +11,35 @@ pub(crate) struct ClientContext {
     pub(crate) settings: Settings,
     pub(crate) state: SharedState,
     pub(crate) identity: Arc<IdentityState>,
+    /// The kind of attestation that requirements with attestation mean.
+    pub(crate) attested: Attestation,
+    /// `None`: the tokens are those of the managed identity itself.
+    pub(crate) app: Option<App>,
 }
 
 impl ClientContext {
+    /// Formats the client as a struct of this name, with whose tokens it acquires.
+    pub(crate) fn fmt_as(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut output = f.debug_struct(name);
+        match &self.app {
+            None => output.field("identity", &self.settings.identity),
+            Some(app) => output
+                .field("tenant_id", &app.key.tenant_id)
+                .field("client_id", &app.key.client_id)
+                .field("credential", &app.credential),
+        };
+        output.finish_non_exhaustive()
+    }
+
+    /// The client whose certificates the tokens are bound to: this one, or that of the assertions of an app registration. `None` if
+    /// the caller returns the assertions.
+    pub(super) fn certificates(self: &Arc<Self>) -> Option<&Arc<Self>> {
+        match &self.app {
+            None => Some(self),
+            Some(app) => app.credential.managed_identity_context(),
+        }
+    }
+
     /// The time on both clocks.
     pub(crate) fn now(&self) -> DualTime {
         self.settings.clocks.now()
@@ -51,24 +79,17 @@ impl ClientContext {
         token_type: TokenType,
         requirements: Option<KeyRequirements>,
     ) -> BorrowedTokenKey<'a> {
-        let attestation = |requirements| self.attestation(requirements);
+        let attested = requirements.is_some_and(|requirements| requirements.attested);
         BorrowedTokenKey {
             scope,
             token_type,
             over_mtls: requirements.is_some(),
-            attestation: requirements.map_or(Attestation::None, attestation),
+            attestation: if attested {
+                self.attested
+            } else {
+                Attestation::None
+            },
             min_strength: requirements.map_or(KeyStrength::Software, |r| r.min_strength),
-        }
-    }
-
-    /// The kind of attestation that requirements mean for this client.
-    pub(crate) fn attestation(&self, requirements: KeyRequirements) -> Attestation {
-        if !requirements.attested {
-            Attestation::None
-        } else if self.settings.shared.attests_simulated() {
-            Attestation::Simulated
-        } else {
-            Attestation::Attested
         }
     }
 }

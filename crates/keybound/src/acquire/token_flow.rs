@@ -2,7 +2,8 @@
 //! one is rejected; a plain bearer token from the host's source.
 use super::certificate_service::renew_certificate;
 use super::{ClientContext, Flow, Plan, Progress};
-use crate::cache::{CachedBinding, CachedToken, Freshness, Obtained, Refreshable as _};
+use crate::access_token::IssuedToken;
+use crate::cache::{CachedBinding, CachedToken, DualTime, Freshness, Obtained, Refreshable as _};
 use crate::telemetry;
 use keybound_core::{Error, ErrorKind, Result, Stage};
 use keybound_keys::KeyError;
@@ -26,6 +27,9 @@ pub(super) async fn fetch_token(
             token,
             from_cache: true,
         });
+    }
+    if let Some(app) = &flow.context.app {
+        return flow.fetch_for_app(app, &plan).await;
     }
     if !plan.key.over_mtls {
         return flow.fetch_from_source(&plan).await;
@@ -79,19 +83,24 @@ pub(super) async fn fetch_token(
             telemetry::count(&plan, Some(&binding.binding), retries > 0, false);
             return Err(error);
         }
-        let delay = FIRST_DELAY
-            .saturating_mul(1 << retries)
-            .mul_f64(0.5 + 0.5 * flow.context.chance());
-        tracing::info!(code = error.kind().code(), round = retries, wait_ms = delay.as_secs_f64() * 1000.0, request_id = %flow.request_id,
-            "certificate rejected; retrying with a new one");
-        flow.progress.note_failure(error.clone());
+        flow.wait_for_new_certificate(&error, retries).await;
         rejected = Some((binding, error));
         retries += 1;
-        tokio::time::sleep(delay).await;
     }
 }
 
 impl Flow {
+    /// Waits before a retry with a new certificate.
+    pub(super) async fn wait_for_new_certificate(&self, rejection: &Error, retries: u32) {
+        let delay = FIRST_DELAY
+            .saturating_mul(1 << retries)
+            .mul_f64(0.5 + 0.5 * self.context.chance());
+        tracing::info!(code = rejection.kind().code(), round = retries, wait_ms = delay.as_secs_f64() * 1000.0, request_id = %self.request_id,
+            "certificate rejected; retrying with a new one");
+        self.progress.note_failure(rejection.clone());
+        tokio::time::sleep(delay).await;
+    }
+
     /// A token that another flow has fetched since the cache lookup.
     fn fetched_meanwhile(&self, plan: &Plan) -> Option<Arc<CachedToken>> {
         if plan.forced || plan.challenged {
@@ -108,28 +117,34 @@ impl Flow {
         binding: &Arc<CachedBinding>,
     ) -> Result<Arc<CachedToken>> {
         let (issued, requested) = self.token(plan, &binding.binding).await?;
-        let token = CachedToken::new(
-            issued,
-            Some(Arc::clone(binding)),
-            requested,
-            self.context.chance(),
-        );
-        let token = Arc::new(token);
         binding.set_proven();
-        let identity = &self.context.identity;
+        Ok(self.cache(plan, issued, Some(binding), requested))
+    }
+
+    /// Caches a new token, unless it is one with claims.
+    pub(super) fn cache(
+        &self,
+        plan: &Plan,
+        issued: IssuedToken,
+        binding: Option<&Arc<CachedBinding>>,
+        requested: DualTime,
+    ) -> Arc<CachedToken> {
+        let context = &self.context;
+        let token = CachedToken::new(issued, binding.cloned(), requested, context.chance());
+        let token = Arc::new(token);
         if !plan.challenged {
-            identity
-                .tokens
-                .put(plan.key.clone(), Arc::clone(&token), self.context.now());
+            let (key, now) = (plan.key.clone(), context.now());
+            context.identity.tokens.put(key, Arc::clone(&token), now);
         }
         // Checked after the token is cached: a certificate that is cached later supersedes it there.
-        let current = identity
-            .bindings
-            .get(plan.key.attestation, self.context.now());
-        if !current.is_some_and(|current| current.is(binding)) {
-            token.supersede();
+        if let (Some(binding), Some(certificates)) = (binding, context.certificates()) {
+            let bindings = &certificates.identity.bindings;
+            let current = bindings.get(plan.key.attestation, context.now());
+            if !current.is_some_and(|current| current.is(binding)) {
+                token.supersede();
+            }
         }
-        Ok(token)
+        token
     }
 
     /// The certificate for the token request: the current one, unless it was rejected, is about to expire, or a claims challenge
@@ -220,7 +235,7 @@ impl Flow {
     /// Evicts a certificate that was rejected, or whose key no longer signs; true if a new one may help. Its tokens are
     /// still returned until there is a new certificate, and then while theirs cannot be refreshed: a resource may still accept
     /// them. The tokens of a key that no longer signs are evicted too.
-    async fn evict_if_rejected(
+    pub(super) async fn evict_if_rejected(
         &self,
         plan: &Plan,
         binding: &Arc<CachedBinding>,
@@ -242,7 +257,7 @@ impl Flow {
         }
         let unusable = self.drop_unusable_key(key).await;
         if unusable {
-            identity.tokens.evict_bound_to(binding);
+            identity.evict_tokens_bound_to(binding);
         }
         if rejected || unusable {
             let bindings = &identity.bindings;
@@ -274,6 +289,6 @@ fn is_explicit(error: &Error) -> bool {
 }
 
 /// The number of new certificates that one acquisition requests after rejections.
-const MAX_RETRIES: u32 = 2;
+pub(super) const MAX_RETRIES: u32 = 2;
 /// The delay before the first retry; doubled for the next one. Up to half of it is subtracted at random.
 const FIRST_DELAY: Duration = Duration::from_millis(200);

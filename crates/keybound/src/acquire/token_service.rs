@@ -2,7 +2,7 @@
 //! while a refresh fails.
 use super::certificate_service::{await_refresh, renew_certificate};
 use super::token_flow::fetch_token;
-use super::{ClientContext, Plan};
+use super::{ClientContext, Plan, Progress};
 #[cfg(feature = "azure")]
 use crate::access_token::IssuedToken;
 use crate::access_token::{AccessToken, TokenSource};
@@ -36,15 +36,28 @@ impl ClientContext {
 
     /// Whether a token that is not in the cache is still fresh: neither it nor its certificate, if any, is due for a refresh, and
     /// its certificate is the current one.
-    pub(crate) fn is_current(&self, token: &AccessToken) -> bool {
+    pub(crate) fn is_current(self: &Arc<Self>, token: &AccessToken) -> bool {
         let (token, now) = (token.cached(), self.now());
         let is_current = |binding: &Arc<CachedBinding>| {
             let attestation = binding.binding.attestation();
-            let current = self.identity.bindings.get(attestation, now);
+            let certificates = self.certificates();
+            let current =
+                certificates.and_then(|client| client.identity.bindings.get(attestation, now));
             let replaced = current.is_some_and(|current| !current.is(binding));
             !replaced && !binding.is_due(now)
         };
         token.freshness(now) == Freshness::Fresh && token.binding.as_ref().is_none_or(is_current)
+    }
+
+    /// The cached token, or one from a token flow.
+    pub(crate) async fn acquire_token(
+        self: &Arc<Self>,
+        request: &TokenRequest,
+    ) -> Result<AccessToken> {
+        match self.cached_token(request) {
+            Some(token) => Ok(token),
+            None => Box::pin(acquire(Arc::clone(self), request.clone(), None)).await,
+        }
     }
 
     /// The cached token, unless it is stale. One that is due is refreshed in the background, on the caller's runtime.
@@ -102,7 +115,9 @@ impl ClientContext {
                 challenged: false,
                 claims: None,
             };
-            renew_certificate(self, &Arc::new(plan), binding);
+            if let Some(certificates) = self.certificates() {
+                renew_certificate(certificates, &Arc::new(plan), binding);
+            }
         }
         Some(AccessToken::new(token, TokenSource::Cache, failure))
     }
@@ -172,15 +187,20 @@ impl CacheLookup {
     }
 }
 
-/// Fetches a token within the request's timeout. If that fails, returns a cached token that is still valid.
-pub(crate) async fn acquire(
+/// Fetches a token within the request's timeout. If that fails, returns a cached token that is still valid. The caller's flow, if any,
+/// reports the progress.
+pub(super) async fn acquire(
     context: Arc<ClientContext>,
     request: TokenRequest,
+    flow: Option<&Progress>,
 ) -> Result<AccessToken> {
     let plan = Arc::new(Plan::new(&context, &request)?);
     let request_timeout = request.timeout.min(MAX_TIMEOUT);
     let wait = request_timeout.min(wait_limit(&context, &plan));
     let mut waiter = context.join_token_request(&plan);
+    if let Some(flow) = flow {
+        flow.begin_nested(&waiter.progress);
+    }
     let mut outcome = timeout(wait, &mut waiter.work).await;
     if outcome.is_err() && wait < request_timeout {
         if let Some(token) = still_valid(&context, &plan, &waiter.progress.deadline_error()) {
@@ -237,6 +257,6 @@ fn valid_token(context: &ClientContext, plan: &Plan, now: DualTime) -> Option<Ar
 }
 
 /// Longer timeouts are reduced to this, so that no clock overflows.
-const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// While the cached token is valid. The retries of requests to IMDS take up to 7 s.
 const MAX_WAIT: Duration = Duration::from_secs(10);

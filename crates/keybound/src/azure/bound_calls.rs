@@ -1,8 +1,9 @@
 use super::conversions::{
     single_scope, to_http_request, to_sdk_error, to_sdk_response, to_sdk_token,
 };
+use crate::KeyRequirements;
+use crate::confidential::TokenClient;
 use crate::http;
-use crate::{KeyRequirements, ManagedIdentityClient};
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
 use azure_core::error::{Error, ErrorKind};
 use azure_core::http::{AsyncRawResponse, HttpClient, Request, Transport};
@@ -45,7 +46,7 @@ impl BoundCalls {
     /// # Errors
     /// [`ErrorKind::HostUnsupported`](crate::ErrorKind::HostUnsupported) if the host's TLS library cannot be set up.
     pub fn new(
-        client: &ManagedIdentityClient,
+        client: impl Into<TokenClient>,
         requirements: KeyRequirements,
     ) -> crate::Result<Self> {
         http::BoundCalls::with_redirects(client, requirements, true).map(Self)
@@ -73,8 +74,7 @@ impl TokenCredential for BoundCalls {
     ) -> azure_core::Result<AccessToken> {
         let scope = single_scope(scopes)?;
         // Acquired here, so that a failure is an error of the credential.
-        let request = self.0.token_request(scope);
-        let token = Box::pin(self.0.client().acquire_token(&request))
+        let token = Box::pin(self.0.acquire_token(scope))
             .await
             .map_err(|error| Error::new(ErrorKind::Credential, error))?;
         let mut placeholder = to_sdk_token(token.issued());

@@ -1,56 +1,37 @@
-use super::conversions::{single_scope, to_sdk_token};
-use crate::{KeyRequirements, ManagedIdentityClient, TokenRequest};
+use super::bearer_tokens::BearerTokens;
+use crate::{KeyRequirements, ManagedIdentityClient};
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
-use azure_core::error::{Error, ErrorKind};
-use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, ready};
-use keybound_core::TokenType;
+use futures_util::future::BoxFuture;
+use std::fmt;
 use std::sync::Arc;
 
 /// Bearer tokens for clients of the Azure SDK, in place of the credential of the same name in `azure_identity`. Anyone who has
 /// such a token can use it: if the service accepts bound tokens, use [`BoundCalls`](crate::azure::BoundCalls) instead.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ManagedIdentityCredential {
     client: ManagedIdentityClient,
-    /// `None`: from the host's source.
-    requirements: Option<KeyRequirements>,
+    tokens: BearerTokens,
 }
 
 impl ManagedIdentityCredential {
     /// A credential with the plain bearer tokens of this client, from the managed identity source of this host
-    /// ([`bearer`](TokenRequest::bearer)), for any number of SDK clients.
+    /// ([`bearer`](crate::TokenRequest::bearer)), for any number of SDK clients.
     pub fn new(client: ManagedIdentityClient) -> Arc<Self> {
-        Arc::new(Self {
-            client,
-            requirements: None,
-        })
+        Self::with_requirements(client, None)
     }
 
     /// A credential with the bearer tokens of this client that are acquired over mutual TLS with a key that meets these
-    /// requirements ([`bearer_over_mtls`](TokenRequest::bearer_over_mtls)).
+    /// requirements ([`bearer_over_mtls`](crate::TokenRequest::bearer_over_mtls)).
     pub fn over_mtls(client: ManagedIdentityClient, requirements: KeyRequirements) -> Arc<Self> {
-        Arc::new(Self {
-            client,
-            requirements: Some(requirements),
-        })
+        Self::with_requirements(client, Some(requirements))
     }
 
-    /// The cached token, if the scope is in the normal form of [`Scope`](crate::Scope).
-    fn cached_token(&self, scope: &str) -> Option<AccessToken> {
-        let shared = self.client.context();
-        let key = shared.key_of(scope, TokenType::Bearer, self.requirements);
-        shared.peek_fresh(&key, to_sdk_token)
-    }
-
-    async fn acquire(&self, scope: &str) -> azure_core::Result<AccessToken> {
-        let request = match self.requirements {
-            Some(requirements) => TokenRequest::bearer_over_mtls(scope, requirements),
-            None => TokenRequest::bearer(scope),
-        };
-        match self.client.acquire_token(&request).await {
-            Ok(token) => Ok(to_sdk_token(token.issued())),
-            Err(error) => Err(Error::new(ErrorKind::Credential, error)),
-        }
+    fn with_requirements(
+        client: ManagedIdentityClient,
+        requirements: Option<KeyRequirements>,
+    ) -> Arc<Self> {
+        let tokens = BearerTokens::new(client.context(), requirements);
+        Arc::new(Self { client, tokens })
     }
 }
 
@@ -70,13 +51,14 @@ impl TokenCredential for ManagedIdentityCredential {
         'options: 'future,
         Self: 'future,
     {
-        let scope = match single_scope(scopes) {
-            Ok(scope) => scope,
-            Err(error) => return ready(Err(error)).boxed(),
-        };
-        match self.cached_token(scope) {
-            Some(token) => ready(Ok(token)).boxed(),
-            None => self.acquire(scope).boxed(),
-        }
+        self.tokens.get(scopes)
+    }
+}
+
+impl fmt::Debug for ManagedIdentityCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ManagedIdentityCredential")
+            .field(&self.client)
+            .finish()
     }
 }

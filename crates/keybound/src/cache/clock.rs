@@ -26,7 +26,7 @@ impl Clock for SystemClock {
 }
 
 /// Both clocks of a client.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Clocks {
     /// The host's clocks.
     Host(CoarseClock),
@@ -61,7 +61,7 @@ impl Clocks {
 
 /// The kernel's coarse clocks, updated at each tick; reading them takes a fifth of the time.
 #[cfg(target_os = "linux")]
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CoarseClock {
     start: Instant,
     ticks_at_start: std::time::Duration,
@@ -97,7 +97,7 @@ fn since_zero(clock: rustix::time::ClockId) -> std::time::Duration {
 
 /// Other systems have no coarse clocks.
 #[cfg(not(target_os = "linux"))]
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CoarseClock;
 
 #[cfg(not(target_os = "linux"))]

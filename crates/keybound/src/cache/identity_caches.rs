@@ -1,12 +1,21 @@
 use super::IdentityState;
+use crate::confidential::AppKey;
 use keybound_core::ManagedIdentity;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// Whose caches they are.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) enum CacheOwner {
+    ManagedIdentity(ManagedIdentity),
+    /// An app registration whose assertions are tokens of this identity.
+    App(ManagedIdentity, Box<AppKey>),
+}
+
 /// The caches of each identity. Beyond a limit, caches that no client uses are evicted, the least recently used first.
 #[derive(Default)]
 pub(super) struct IdentityCaches {
-    by_identity: HashMap<ManagedIdentity, Entry>,
+    by_owner: HashMap<CacheOwner, Entry>,
     last_use: u64,
 }
 
@@ -17,34 +26,31 @@ struct Entry {
 
 impl IdentityCaches {
     /// Returns the caches of an identity, which are created if there are none.
-    pub(super) fn of(&mut self, identity: &ManagedIdentity) -> Arc<IdentityState> {
+    pub(super) fn of(&mut self, owner: &CacheOwner) -> Arc<IdentityState> {
         self.last_use += 1;
-        if !self.by_identity.contains_key(identity) {
+        if !self.by_owner.contains_key(owner) {
             self.evict();
         }
-        let entry = self
-            .by_identity
-            .entry(identity.clone())
-            .or_insert_with(|| Entry {
-                state: Arc::default(),
-                last_use: 0,
-            });
+        let entry = self.by_owner.entry(owner.clone()).or_insert_with(|| Entry {
+            state: Arc::default(),
+            last_use: 0,
+        });
         entry.last_use = self.last_use;
         Arc::clone(&entry.state)
     }
 
     fn evict(&mut self) {
-        while self.by_identity.len() >= MAX_IDENTITIES {
+        while self.by_owner.len() >= MAX_IDENTITIES {
             let idle = self
-                .by_identity
+                .by_owner
                 .iter()
                 .filter(|(_, entry)| Arc::strong_count(&entry.state) == 1)
                 .min_by_key(|(_, entry)| entry.last_use)
-                .map(|(identity, _)| identity.clone());
+                .map(|(owner, _)| owner.clone());
             let Some(idle) = idle else {
                 return;
             };
-            self.by_identity.remove(&idle);
+            self.by_owner.remove(&idle);
         }
     }
 }
@@ -72,10 +78,11 @@ mod tests {
             .map(|number| number == 1 || number > 11)
             .collect();
         assert_eq!(cached, expected);
-        assert_eq!(identities.by_identity.len(), MAX_IDENTITIES);
+        assert_eq!(identities.by_owner.len(), MAX_IDENTITIES);
     }
 
-    fn identity(number: usize) -> ManagedIdentity {
-        ManagedIdentity::client_id(&format!("11111111-2222-4333-8444-{number:012}")).unwrap()
+    fn identity(number: usize) -> CacheOwner {
+        let id = format!("11111111-2222-4333-8444-{number:012}");
+        CacheOwner::ManagedIdentity(ManagedIdentity::client_id(&id).unwrap())
     }
 }

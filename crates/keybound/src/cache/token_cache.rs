@@ -305,7 +305,7 @@ mod tests {
                 secret: SecretString::new("token".to_owned()),
                 token_type: TokenType::MtlsPop,
                 scope: key(number).scope,
-                source: ManagedIdentitySource::Imds,
+                source: Some(ManagedIdentitySource::Imds),
                 life: life(number),
                 refresh_in: None,
             };

@@ -3,7 +3,8 @@ use super::{
     DEFAULT_TIMEOUT, RequestTimeout, ResourceClient, ResponseBody, client_without_certificate,
     with_connection_info,
 };
-use crate::{KeyRequirements, ManagedIdentityClient, TokenRequest};
+use crate::confidential::TokenClient;
+use crate::{AccessToken, KeyRequirements, TokenRequest};
 use bytes::Bytes;
 use http::Request;
 use http_body::Body;
@@ -25,7 +26,7 @@ use uuid::Uuid;
 pub struct BoundCalls(Arc<Inner>);
 
 struct Inner {
-    client: ManagedIdentityClient,
+    client: TokenClient,
     requirements: KeyRequirements,
     follows_redirects: bool,
     /// Distinguishes the placeholders of this value from those of others.
@@ -40,19 +41,20 @@ impl BoundCalls {
     ///
     /// # Errors
     /// [`ErrorKind::HostUnsupported`](crate::ErrorKind::HostUnsupported) if the host's TLS library cannot be set up.
-    pub fn new(client: &ManagedIdentityClient, requirements: KeyRequirements) -> Result<Self> {
+    pub fn new(client: impl Into<TokenClient>, requirements: KeyRequirements) -> Result<Self> {
         Self::with_redirects(client, requirements, false)
     }
 
     /// The same, with a choice whether redirects within the origin are followed.
     pub(crate) fn with_redirects(
-        client: &ManagedIdentityClient,
+        client: impl Into<TokenClient>,
         requirements: KeyRequirements,
         follows_redirects: bool,
     ) -> Result<Self> {
+        let client = client.into();
         Ok(Self(Arc::new(Inner {
-            without_certificate: client_without_certificate(client.context())?,
-            client: client.clone(),
+            without_certificate: client_without_certificate(&client.0)?,
+            client,
             requirements,
             follows_redirects,
             id: Uuid::new_v4().simple().to_string(),
@@ -60,15 +62,22 @@ impl BoundCalls {
         })))
     }
 
-    /// The client whose tokens are sent.
-    pub fn client(&self) -> &ManagedIdentityClient {
-        &self.0.client
-    }
-
     /// The request for the token that replaces the placeholder of this scope. A credential acquires it first, so that a failure is
     /// an error of the credential.
     pub fn token_request(&self, scope: &str) -> TokenRequest {
         TokenRequest::pop(scope, self.0.requirements)
+    }
+
+    /// Acquires the token that replaces the placeholder of this scope.
+    ///
+    /// # Errors
+    /// Those of the client's `acquire_token`.
+    pub async fn acquire_token(&self, scope: &str) -> Result<AccessToken> {
+        self.0
+            .client
+            .0
+            .acquire_token(&self.token_request(scope))
+            .await
     }
 
     /// What a library sends as a bearer token in place of the token for this scope: a resource with or without `/.default`.
@@ -130,7 +139,7 @@ impl BoundCalls {
         if let Some(resource) = resources.get(scope) {
             return Ok(resource.clone());
         }
-        let resource = ResourceClient::builder(&self.0.client, self.token_request(scope))
+        let resource = ResourceClient::builder(self.0.client.clone(), self.token_request(scope))
             .follow_redirects(self.0.follows_redirects)
             .build()?;
         // They are cheap to create again.

@@ -2,7 +2,8 @@ use super::caller_token::authorize_with_own_header;
 use super::{
     DEFAULT_TIMEOUT, Response, ResponseBody, TokenBoundAuthHosts, authorize, missing_client_cert,
 };
-use crate::{AccessToken, Binding, ManagedIdentityClient};
+use crate::confidential::TokenClient;
+use crate::{AccessToken, Binding};
 use bytes::Bytes;
 use http::Request;
 use http_body::Body;
@@ -47,15 +48,15 @@ impl AccessToken {
 }
 
 impl BoundClient {
-    /// A client that presents another certificate than one of the managed identity client, such as one from a Windows certificate
+    /// A client that presents another certificate than one of this client, such as one from a Windows certificate
     /// store, with that client's trust, TLS settings and proxy. It is for [`send_authorized`](Self::send_authorized).
     ///
     /// # Errors
     /// [`ErrorKind::HostUnsupported`] if the host's TLS library does not allow the key, or its TLS settings do not fit;
     /// [`ErrorKind::KeyFailed`] if Windows cannot open the key.
-    pub fn new(client: &ManagedIdentityClient, identity: ClientIdentity) -> Result<Self> {
+    pub fn new(client: impl Into<TokenClient>, identity: ClientIdentity) -> Result<Self> {
         let certificate = identity.certificate().thumbprints().x5t_s256.clone();
-        let settings = client.context().settings.shared.https.clone();
+        let settings = client.into().0.settings.shared.https.clone();
         let https = HttpsClient::new(Some(identity), settings)
             .map_err(|error| error.at(Stage::Resource))?;
         Ok(Self {

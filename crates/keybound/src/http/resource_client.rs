@@ -2,6 +2,7 @@ use super::resource_call::ResourceCall;
 use super::resource_tokens::ResourceTokens;
 use super::{DEFAULT_TIMEOUT, RequestBuilder, Response, ResponseBody, TokenBoundAuthHosts};
 use crate::acquire::ClientContext;
+use crate::confidential::TokenClient;
 use crate::{KeyRequirements, ManagedIdentityClient, TokenRequest};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -46,14 +47,14 @@ impl ResourceClient {
     ///
     /// # Errors
     /// Those of [`ResourceClientBuilder::build`].
-    pub fn new(client: &ManagedIdentityClient, request: TokenRequest) -> Result<Self> {
+    pub fn new(client: impl Into<TokenClient>, request: TokenRequest) -> Result<Self> {
         Self::builder(client, request).build()
     }
 
     /// A builder with the defaults. `claims` and `force_refresh` of the request apply to its first token only.
-    pub fn builder(client: &ManagedIdentityClient, request: TokenRequest) -> ResourceClientBuilder {
+    pub fn builder(client: impl Into<TokenClient>, request: TokenRequest) -> ResourceClientBuilder {
         ResourceClientBuilder {
-            client: client.clone(),
+            client: client.into(),
             request,
             options: Options {
                 timeout: DEFAULT_TIMEOUT,
@@ -142,7 +143,7 @@ impl ResourceClient {
 impl fmt::Debug for ResourceClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResourceClient")
-            .field("identity", &self.0.shared.settings.identity)
+            .field("client", &TokenClient(Arc::clone(&self.0.shared)))
             .field("options", &self.0.options)
             .finish_non_exhaustive()
     }
@@ -185,7 +186,7 @@ impl ManagedIdentityClient {
 #[derive(Debug)]
 #[must_use]
 pub struct ResourceClientBuilder {
-    client: ManagedIdentityClient,
+    client: TokenClient,
     request: TokenRequest,
     options: Options,
 }
@@ -228,15 +229,15 @@ impl ResourceClientBuilder {
     /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if the resource of the token request is malformed;
     /// [`ErrorKind::HostUnsupported`](crate::ErrorKind::HostUnsupported) if the host's TLS library cannot be set up.
     pub fn build(self) -> Result<ResourceClient> {
-        let shared = Arc::clone(self.client.context());
+        let shared = self.client.0;
         let token_type = shared.token_key(&self.request)?.token_type;
         let without_certificate = match token_type {
             TokenType::MtlsPop => None,
             _ => Some(client_without_certificate(&shared)?),
         };
         Ok(ResourceClient(Arc::new(Inner {
+            tokens: ResourceTokens::new(Arc::clone(&shared), self.request),
             shared,
-            tokens: ResourceTokens::new(self.client, self.request),
             without_certificate,
             options: self.options,
         })))

@@ -1,13 +1,14 @@
-use crate::{AccessToken, ManagedIdentityClient, TokenRequest};
+use crate::acquire::ClientContext;
+use crate::{AccessToken, TokenRequest};
 use keybound_core::{Claims, Result, lock};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// The tokens of one resource client: those that the [`ManagedIdentityClient`] caches and refreshes, and temporarily one with
+/// The tokens of one resource client: those that its client caches and refreshes, and temporarily one with
 /// claims, which it does not cache.
 pub(super) struct ResourceTokens {
-    client: ManagedIdentityClient,
+    client: Arc<ClientContext>,
     /// The request for cached tokens.
     request: TokenRequest,
     special: Mutex<Option<Special>>,
@@ -26,7 +27,7 @@ enum Special {
 }
 
 impl ResourceTokens {
-    pub(super) fn new(client: ManagedIdentityClient, mut request: TokenRequest) -> Self {
+    pub(super) fn new(client: Arc<ClientContext>, mut request: TokenRequest) -> Self {
         let is_special = request.claims.is_some() || request.force_refresh;
         let first = is_special.then(|| Special::First(request.clone()));
         request.claims = None;
@@ -80,10 +81,10 @@ impl ResourceTokens {
     /// The cached token of the host's source, if another call has replaced the rejected one. The source gets no claims: its newest
     /// token meets them, or none does.
     fn replacement(&self, rejected: &AccessToken) -> Option<AccessToken> {
-        if self.request.requirements.is_some() {
+        if self.request.requirements.is_some() || self.client.app.is_some() {
             return None;
         }
-        let cached = self.client.context().cached_token(&self.request)?;
+        let cached = self.client.cached_token(&self.request)?;
         (!cached.is(rejected)).then_some(cached)
     }
 
@@ -101,7 +102,7 @@ impl ResourceTokens {
     }
 
     async fn acquire(&self, request: &TokenRequest, timeout: Duration) -> Result<AccessToken> {
-        if let Some(token) = self.client.context().cached_token(request) {
+        if let Some(token) = self.client.cached_token(request) {
             return Ok(token);
         }
         let timeout = timeout.min(request.timeout);
@@ -110,7 +111,7 @@ impl ResourceTokens {
     }
 
     fn special(&self) -> Option<Special> {
-        let shared = self.client.context();
+        let shared = &self.client;
         self.change(|special| {
             special.take_if(|special| special.is_token(|token| !shared.is_current(token)));
             special.clone()

@@ -1,4 +1,5 @@
 //! The format of a test case: see `conversations/README.md`.
+use super::app::WrittenAssertion;
 use super::expect::Members;
 use super::script::Script;
 use super::test_host::{KeyStrengthName, Setup};
@@ -44,6 +45,8 @@ pub(super) enum Action {
     Cancel(String),
     /// Sets the host's clock forward or back.
     Jump(f64),
+    /// Writes the file with the assertion.
+    WriteAssertion(WrittenAssertion),
     /// Makes the key fail to sign.
     KillKey,
     /// Replaces the key; the old one still signs.
@@ -84,6 +87,10 @@ pub(super) struct Acquire {
     pub(super) name: Option<String>,
     /// The client's name; a GUID is also its identity, by client id.
     pub(super) client: String,
+    /// A client of the app registration with this credential; the client of the managed identity is that of the assertions.
+    pub(super) app: Option<AppCredential>,
+    /// The capabilities of the client of the app registration. Default: those of the other client.
+    pub(super) app_capabilities: Option<Vec<String>>,
     /// The client's identity by another id.
     pub(super) identity: Option<Identity>,
     /// The name of a shared state: a client is created for each request.
@@ -116,6 +123,8 @@ impl Default for Acquire {
         Self {
             name: None,
             client: "system".to_owned(),
+            app: None,
+            app_capabilities: None,
             identity: None,
             shared_state: None,
             resource: "https://vault.azure.net".to_owned(),
@@ -134,6 +143,20 @@ impl Default for Acquire {
             expect: Members::new(),
         }
     }
+}
+
+/// Where the assertions of the app registration are from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum AppCredential {
+    ManagedIdentity,
+    File,
+    Callback,
+    FailingCallback,
+    /// Its assertion has no certificate.
+    UnboundCallback,
+    /// Its certificate is that of another identity.
+    OtherCertificateCallback,
 }
 
 /// A user-assigned identity.

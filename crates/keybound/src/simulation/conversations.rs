@@ -139,6 +139,30 @@ keybound_testing::cases! {
     error_with_status_200
     failed_key_in_handshake
     failed_key_in_minting
+    federated_assertion_expired_for_entra
+    federated_attested
+    federated_bearer
+    federated_bound
+    federated_cached_assertion_while_exchange_fails
+    federated_callbacks
+    federated_certificate_rejected
+    federated_certificate_rejected_bounded
+    federated_claims
+    federated_deadlines
+    federated_environment
+    federated_error_repeats_assertion
+    federated_file
+    federated_file_hostile
+    federated_key_too_weak
+    federated_no_v1_fallback
+    federated_other_identity
+    federated_redirect
+    federated_refresh
+    federated_renewed_certificate
+    federated_rotation_between_legs
+    federated_shared_state
+    federated_token_of_another_app
+    federated_unbound_assertion
     first_token
     identity_not_found
     idle_for_months

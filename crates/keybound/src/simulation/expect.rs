@@ -118,7 +118,7 @@ fn describe_token(host: &TestHost, token: &AccessToken) -> Value {
     let number = number(token);
     json!({
         "source": token.source().as_str(),
-        "managed_identity_source": token.managed_identity_source().as_str(),
+        "managed_identity_source": token.managed_identity_source().map(|source| source.as_str()),
         "certificate": lock(&host.history).tokens[number - 1].certificate,
         "token": number,
         "refresh_failure": token.refresh_failure().map_or("none", |error| error.kind().code()),
@@ -202,6 +202,7 @@ pub(super) fn check_end(run: &Run, expected: &Members, elapsed: Duration) -> Vec
     let mut actual = json!({
         "counts": counts(run),
         "claims": calls(Leg::Token).iter().map(|call| call.parameters.get("claims").map_or(Value::Null, claims)).collect::<Vec<_>>(),
+        "exchange_claims": calls(Leg::Exchange).iter().map(|call| call.parameters.get("claims").map_or(Value::Null, claims)).collect::<Vec<_>>(),
         "source_queries": calls(Leg::Source).iter().map(|call| json!(call.parameters)).collect::<Vec<_>>(),
         "elapsed": elapsed.as_secs_f64(),
     });

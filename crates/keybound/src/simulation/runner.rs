@@ -1,13 +1,14 @@
 //! Runs a case.
 use super::TestHost;
-use super::case::{Acquire, Action, Case, Identity};
+use super::case::{Acquire, Action, AppCredential, Case, Identity};
 use super::expect::{Members, check_capabilities, check_end, check_outcome, counts, differences};
 use super::keys::{Attestor, TestKeyProvider};
 use super::sources::HostKind;
 use super::store::MemoryStore;
+use crate::confidential::TokenClient;
 use crate::{
-    AccessToken, Claims, Environment, KeyRequirements, ManagedIdentity, ManagedIdentityClient,
-    Result, SharedState, TokenRequest,
+    AccessToken, Claims, ConfidentialClient, Environment, KeyRequirements, ManagedIdentity,
+    ManagedIdentityClient, Result, SharedState, TokenRequest,
 };
 use keybound_core::{KeyStrength, lock};
 use keybound_keys::ProviderChain;
@@ -25,6 +26,7 @@ pub(super) struct Run {
     attestor: Arc<Attestor>,
     pub(super) store: Option<Arc<MemoryStore>>,
     clients: HashMap<String, ManagedIdentityClient>,
+    apps: HashMap<(String, AppCredential), ConfidentialClient>,
     states: HashMap<String, SharedState>,
     acquisitions: JoinSet<Vec<String>>,
     callers: HashMap<String, Vec<JoinHandle<Result<AccessToken>>>>,
@@ -61,6 +63,7 @@ impl Run {
                 .store
                 .map(|behavior| Arc::new(MemoryStore::new(behavior))),
             clients: HashMap::new(),
+            apps: HashMap::new(),
             states: HashMap::new(),
             acquisitions: JoinSet::new(),
             callers: HashMap::new(),
@@ -90,6 +93,7 @@ impl Run {
                 }
             }
             Action::Jump(seconds) => self.host.jump(*seconds),
+            Action::WriteAssertion(written) => self.host.write_assertion(written),
             Action::KillKey => self.keys.kill(),
             Action::ReplaceKey => self.keys.replace(),
             Action::Revoke(certificates) => {
@@ -97,6 +101,7 @@ impl Run {
             }
             Action::NewProcess => {
                 self.clients.clear();
+                self.apps.clear();
                 self.states.clear();
             }
             Action::Plant(plant) => {
@@ -140,7 +145,7 @@ impl Run {
     }
 
     fn acquire(&mut self, acquire: &Acquire, step: usize) {
-        let client = match self.client(acquire) {
+        let client = match self.token_client(acquire) {
             Ok(client) => client,
             Err(error) => {
                 let problems =
@@ -161,16 +166,10 @@ impl Run {
     }
 
     /// Starts one caller.
-    fn call(
-        &mut self,
-        client: &ManagedIdentityClient,
-        acquire: &Acquire,
-        resource: String,
-        step: usize,
-    ) {
+    fn call(&mut self, client: &TokenClient, acquire: &Acquire, resource: String, step: usize) {
         let start = Instant::now();
         let (client, request) = (client.clone(), request(acquire, &resource));
-        let work = async move { client.acquire_token(&request).await };
+        let work = async move { client.0.acquire_token(&request).await };
         if let Some(name) = &acquire.name {
             let caller = tokio::spawn(work);
             self.callers.entry(name.clone()).or_default().push(caller);
@@ -185,6 +184,30 @@ impl Run {
             let problems = check_outcome(&host, &resource, is_bound, &expected, &outcome, after);
             located(problems, step).collect()
         });
+    }
+
+    /// The client of the managed identity, or of the app registration.
+    fn token_client(&mut self, acquire: &Acquire) -> Result<TokenClient> {
+        let identity = self.client(acquire)?;
+        let Some(credential) = acquire.app else {
+            return Ok(TokenClient::from(&identity));
+        };
+        let key = (acquire.client.clone(), credential);
+        if acquire.shared_state.is_none()
+            && let Some(client) = self.apps.get(&key)
+        {
+            return Ok(TokenClient::from(client));
+        }
+        let other = Acquire {
+            client: OTHER_IDENTITY.to_owned(),
+            ..Acquire::default()
+        };
+        let other = self.client(&other)?;
+        let client = self
+            .host
+            .app_client(acquire, credential, &identity, &other)?;
+        self.apps.insert(key, client.clone());
+        Ok(TokenClient::from(&client))
     }
 
     fn client(&mut self, acquire: &Acquire) -> Result<ManagedIdentityClient> {
@@ -284,3 +307,6 @@ fn request(acquire: &Acquire, resource: &str) -> TokenRequest {
         None => request,
     }
 }
+
+/// The client id of an identity that is not that of the federated credential.
+const OTHER_IDENTITY: &str = "cccccccc-2222-4333-8444-555555555555";

@@ -1,6 +1,7 @@
 //! The network of a simulated host: each service checks and records its requests, and responds as scripted, or correctly.
 use super::TestHost;
 use super::about_host::asks_about_host;
+use super::app::APP_TENANT;
 use super::imds::is_v2;
 use super::script::ScriptedResponse;
 use crate::Clock as _;
@@ -30,6 +31,8 @@ pub(super) enum Leg {
     Issue,
     Attest,
     Token,
+    /// The exchange of an assertion for a token of an app registration.
+    Exchange,
     /// The request to Azure Arc whose response names a file.
     Challenge,
     /// The token request to a source of v1.
@@ -43,11 +46,12 @@ pub(super) enum Leg {
 }
 
 /// The legs by name.
-pub(super) const LEGS: [(Leg, &str); 9] = [
+pub(super) const LEGS: [(Leg, &str); 10] = [
     (Leg::Metadata, "metadata"),
     (Leg::Issue, "issue"),
     (Leg::Attest, "attest"),
     (Leg::Token, "token"),
+    (Leg::Exchange, "exchange"),
     (Leg::Challenge, "challenge"),
     (Leg::Source, "source"),
     (Leg::Probe, "probe"),
@@ -83,7 +87,7 @@ impl Call {
     /// The resource of a token request.
     pub(super) fn resource(&self) -> &str {
         match self.leg {
-            Leg::Token => self.parameter("scope").trim_end_matches("/.default"),
+            Leg::Token | Leg::Exchange => self.parameter("scope").trim_end_matches("/.default"),
             _ => self.parameter("resource"),
         }
     }
@@ -148,6 +152,11 @@ impl TestHost {
         timeout: Duration,
     ) -> Reply {
         let mut call = match route {
+            Route::Entra(binding) if is_exchange(head) => {
+                let thumbprint = &binding.certificate().thumbprints().x5t_s256;
+                self.read_exchange(Some(thumbprint.as_str()), head, body)
+            }
+            Route::Authority(_) => self.read_exchange(None, head, body),
             Route::Entra(binding) => self.read_token_request(binding, head, body)?,
             Route::Plain if asks_about_host(head) => self.read_host_request(head),
             Route::Plain if is_v2(head.uri.path()) => self.read_imds_request(head, body),
@@ -209,6 +218,7 @@ impl TestHost {
             Leg::Metadata | Leg::Issue => self.imds(call),
             Leg::Probe | Leg::ProbeV1 | Leg::Compute => self.about_host(call),
             Leg::Token => self.entra(call, response),
+            Leg::Exchange => self.exchanged(call, response),
             Leg::Challenge | Leg::Source => self.source(call, response),
             Leg::Attest => unreachable!("an attestation is no HTTP request"),
         };
@@ -225,7 +235,10 @@ impl TestHost {
         let mut set = |name: HeaderName, value: String| {
             headers.insert(name, value.parse().unwrap());
         };
-        let is_imds = !matches!(leg, Leg::Token | Leg::Challenge | Leg::Source);
+        let is_imds = !matches!(
+            leg,
+            Leg::Token | Leg::Exchange | Leg::Challenge | Leg::Source
+        );
         let server = response.server.as_deref().unwrap_or("IMDS/150.870.65.1854");
         if is_imds && !server.is_empty() {
             set(header::SERVER, server.to_owned());
@@ -275,6 +288,11 @@ impl TestHost {
         });
         (life, expires, token)
     }
+}
+
+/// Whether a request with a client certificate is one of an app registration.
+fn is_exchange(head: &Parts) -> bool {
+    head.uri.path().contains(APP_TENANT)
 }
 
 /// The value of a header; empty for none.

@@ -289,10 +289,11 @@ mod counters {
     ];
 }
 
-const LEGS: [(Leg, &str); 8] = [
+const LEGS: [(Leg, &str); 9] = [
     (Leg::Metadata, "metadata"),
     (Leg::Issue, "credential"),
     (Leg::Token, "token"),
+    (Leg::Exchange, "exchange"),
     (Leg::Challenge, "challenge"),
     (Leg::Source, "source"),
     (Leg::Probe, "imds_v2"),

@@ -59,7 +59,7 @@ async fn concurrent_callers_share_one_request_and_the_cache() {
     assert_eq!(token.source(), TokenSource::Cache);
     assert_eq!(
         token.managed_identity_source(),
-        client.managed_identity_source()
+        Some(client.managed_identity_source())
     );
     assert_eq!(source.requests(), 1);
     let forced = TokenRequest::bearer(SCOPE).force_refresh(true);

@@ -102,7 +102,7 @@ async fn returns_redirects() {
 async fn timeout_of_a_request_applies_with_and_without_a_token() {
     let host = TestHost::new();
     let calls = calls(&host);
-    calls.client().acquire_token(&attested()).await.unwrap();
+    calls.acquire_token(VAULT).await.unwrap();
     let authorization = format!("Bearer {}", calls.placeholder(VAULT));
     for values in [vec![authorization.as_str()], vec![]] {
         host.inject("vault=hang");

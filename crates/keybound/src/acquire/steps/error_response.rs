@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use http::Response;
-use keybound_core::{Error, ErrorKind, ServiceError, Stage};
+use keybound_core::{Error, ErrorKind, SecretString, ServiceError, Stage};
 
 /// The error of a response with another status than 200.
 pub(super) fn error_of(stage: Stage, response: &Response<Bytes>) -> Error {
@@ -16,6 +16,29 @@ pub(super) fn error_of(stage: Stage, response: &Response<Bytes>) -> Error {
         .with_service(service)
 }
 
+/// The error of a response to the exchange of an assertion. The response may repeat the assertion. `bound`: it is bound to the
+/// certificate of the connection.
+pub(super) fn exchange_error(
+    response: &Response<Bytes>,
+    assertion: &SecretString,
+    bound: bool,
+) -> Error {
+    let body = response.body();
+    let service = match response.status().is_success() {
+        true => ServiceError::parse_without(body, Some(assertion)),
+        false => ServiceError::from_response_without(body, Some(assertion)),
+    };
+    let status = response.status().as_u16();
+    let kind = match kind_of(Stage::Exchange, status, service.as_ref()) {
+        // There is no certificate that could be rejected.
+        ErrorKind::ClientCertificateRejected if !bound => ErrorKind::AssertionRejected,
+        kind => kind,
+    };
+    Error::new(kind, Stage::Exchange, message(kind))
+        .with_status(status)
+        .with_service(service)
+}
+
 /// The error kind of a status.
 pub(super) fn kind_of(stage: Stage, status: u16, service: Option<&ServiceError>) -> ErrorKind {
     match (stage, status) {
@@ -26,7 +49,8 @@ pub(super) fn kind_of(stage: Stage, status: u16, service: Option<&ServiceError>)
         (_, 300..=399) => ErrorKind::RedirectNotAllowed,
         (_, 408 | 410 | 429 | 500..=599) => ErrorKind::ServiceUnavailable,
         (_, 200..=299 | ..=199) => ErrorKind::InvalidResponse,
-        (Stage::Token, _) => token_kind(service),
+        (Stage::Exchange, _) if rejects_assertion(service) => ErrorKind::AssertionRejected,
+        (Stage::Token | Stage::Exchange, _) => token_kind(service),
         _ => ErrorKind::Refused,
     }
 }
@@ -71,6 +95,14 @@ fn rejects_certificate(service: &ServiceError) -> bool {
         || (invalid_client && (codes.is_empty() || codes.iter().any(|code| REVOKED.contains(code))))
 }
 
+/// Whether Entra does not accept an assertion: another one, or another federated credential, may help.
+fn rejects_assertion(service: Option<&ServiceError>) -> bool {
+    service.is_some_and(|service| {
+        let mut codes = service.codes.iter();
+        codes.any(|code| ASSERTION_REJECTED.contains(code))
+    })
+}
+
 fn message(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::ImdsV2Unavailable => {
@@ -82,6 +114,9 @@ fn message(kind: ErrorKind) -> &'static str {
         ErrorKind::BoundTokensNotAccepted => "the resource does not support bound tokens",
         ErrorKind::IdentityNotFound => "IMDS did not find the managed identity on this host",
         ErrorKind::TenantNotEligible => "the tenant is not eligible for attested bound tokens",
+        ErrorKind::AssertionRejected => {
+            "Entra did not accept the assertion for the app registration"
+        }
         ErrorKind::ClientCertificateNotRequested => "the service received no client certificate",
         ErrorKind::ClientCertificateRejected => "the service rejected the client certificate",
         _ => "the service rejected the request",
@@ -97,6 +132,12 @@ const CERTIFICATE_MISSING: u64 = 392_200;
 /// AADSTS1000901: the certificate is past its `token_not_after` (under `invalid_request`); AADSTS1000502: it is outside its
 /// validity. A new one is accepted.
 const EXPIRED: [u64; 2] = [1_000_901, 1_000_502];
+/// AADSTS70021, 700211, 700212, 700213, 7002131: no federated credential has the assertion's issuer, audience, subject; 70025: the app
+/// registration has none; 700024: the assertion is not valid now; 50027: it is no token; 700027: its signature is wrong; 700222: it is
+/// of an issuer that is not allowed.
+const ASSERTION_REJECTED: [u64; 10] = [
+    70_021, 70_025, 700_211, 700_212, 700_213, 7_002_131, 700_024, 50_027, 700_027, 700_222,
+];
 /// AADSTS1000610 to 1000614: a new certificate may be accepted.
 const REVOKED: std::ops::RangeInclusive<u64> = 1_000_610..=1_000_614;
 

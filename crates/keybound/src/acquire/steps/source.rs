@@ -45,7 +45,7 @@ impl Flow {
             secret: token.access_token,
             token_type: TokenType::Bearer,
             scope: plan.key.scope.clone(),
-            source: endpoint.source(),
+            source: Some(endpoint.source()),
             life: token.life,
             refresh_in: token.refresh_in,
         };

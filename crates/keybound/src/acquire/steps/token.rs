@@ -10,12 +10,14 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Method, Request};
 use keybound_core::retry::Leg;
 use keybound_core::{
-    ClientAuthentication, Error, ManagedIdentitySource, Result, Stage, TokenForm, TokenResponse,
-    TokenType, UnverifiedJwt, check_binding, check_token_identity,
+    Certificate, ClientAuthentication, Error, ErrorKind, Guid, ManagedIdentitySource, Result,
+    Stage, TokenForm, TokenResponse, TokenType, UnverifiedJwt, check_binding, check_token_identity,
 };
 use keybound_transport::{Idempotent, RequestBody};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use url::Url;
+use uuid::Uuid;
 
 impl Flow {
     /// Requests the token from Entra over mutual TLS and checks it against the certificate. Returns it with the time before the
@@ -30,14 +32,21 @@ impl Flow {
             .await?;
         let life = self
             .step(Step::BindingCheck, async {
-                check(&response, binding, requested, service_time)
+                let checks = TokenChecks {
+                    certificate: Some(binding.certificate()),
+                    client_id: binding.client_id(),
+                    tenant_id: binding.tenant_id(),
+                    requested,
+                    service_time,
+                };
+                checks.check(&response)
             })
             .await?;
         let received = ReceivedToken {
             secret: response.access_token,
             token_type: response.token_type,
             scope: plan.key.scope.clone(),
-            source: ManagedIdentitySource::Imds,
+            source: Some(ManagedIdentitySource::Imds),
             life,
             refresh_in: response.refresh_in,
         };
@@ -61,10 +70,11 @@ impl Flow {
             claims: plan.claims.as_deref(),
         };
         let body = Bytes::from(form.encode());
+        let url = binding.credential().endpoint.token_url();
         let requested = self.context.now();
         let response = self
             .send(Leg::Entra, Route::Entra(binding), Stage::Token, || {
-                self.token_request(binding, body.clone())
+                token_request(url, self.request_id, body.clone())
             })
             .await?;
         Ok((
@@ -73,57 +83,77 @@ impl Flow {
             service_time(response.headers()),
         ))
     }
-
-    fn token_request(&self, binding: &Binding, body: Bytes) -> http::Result<Request<RequestBody>> {
-        let request_id = self.request_id.to_string();
-        Request::builder()
-            .method(Method::POST)
-            .uri(binding.credential().endpoint.token_url().as_str())
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(ACCEPT, "application/json")
-            .header("x-ms-client-request-id", &request_id)
-            .header("return-client-request-id", "true")
-            // A replay issues another token at most, and Entra may close an idle connection at any time.
-            .extension(Idempotent)
-            .body(RequestBody::full(body))
-    }
 }
 
-/// Checks that a bound token is bound to this certificate, and that a token with claims is for this client and tenant. Returns
-/// the lifetime: that of the response or that of its claim `exp`, whichever is shorter.
-///
-/// `exp` is compared with the service's clock, so that a clock skew of the host beyond a token's lifetime is harmless.
-fn check(
-    response: &TokenResponse,
-    binding: &Binding,
-    requested: DualTime,
-    service_time: Option<SystemTime>,
-) -> Result<Duration> {
-    let jwt = match response.token_type {
-        TokenType::MtlsPop => Some(check_binding(
-            &response.access_token,
-            binding.certificate(),
-        )?),
-        // A bearer token may be opaque.
-        _ => UnverifiedJwt::parse(response.access_token.expose()),
-    };
-    let Some(jwt) = jwt else {
-        return Ok(response.expires_in);
-    };
-    check_token_identity(&jwt, binding.client_id(), binding.tenant_id())?;
-    let Some(expires) = jwt.expires()? else {
-        return Ok(response.expires_in);
-    };
-    let now = service_time.unwrap_or(requested.wall);
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    match expires.checked_sub(now) {
-        Some(left) if !left.is_zero() => Ok(left.min(response.expires_in)),
-        _ => Err(Error::invalid_response(
-            Stage::Token,
-            match service_time {
-                Some(_) => "the access token had expired before it was requested",
-                None => "by this host's clock the access token had expired before it was requested",
-            },
-        )),
+/// A request to a token endpoint.
+pub(super) fn token_request(
+    url: &Url,
+    request_id: Uuid,
+    body: Bytes,
+) -> http::Result<Request<RequestBody>> {
+    let request_id = request_id.to_string();
+    Request::builder()
+        .method(Method::POST)
+        .uri(url.as_str())
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(ACCEPT, "application/json")
+        .header("x-ms-client-request-id", &request_id)
+        .header("return-client-request-id", "true")
+        // A replay issues another token at most, and Entra may close an idle connection at any time.
+        .extension(Idempotent)
+        .body(RequestBody::full(body))
+}
+
+/// What a token response must agree with.
+pub(super) struct TokenChecks<'a> {
+    /// That of the connection, if it presents one.
+    pub(super) certificate: Option<&'a Certificate>,
+    pub(super) client_id: &'a Guid,
+    pub(super) tenant_id: &'a Guid,
+    pub(super) requested: DualTime,
+    /// The time in the response's Date header, if any.
+    pub(super) service_time: Option<SystemTime>,
+}
+
+impl TokenChecks<'_> {
+    /// Checks that a bound token is bound to the certificate, and that a token with claims is for this client and tenant. Returns
+    /// the lifetime: that of the response or that of its claim `exp`, whichever is shorter.
+    ///
+    /// `exp` is compared with the service's clock, so that a clock skew of the host beyond a token's lifetime is harmless.
+    pub(super) fn check(&self, response: &TokenResponse) -> Result<Duration> {
+        let token = &response.access_token;
+        let jwt = match (response.token_type, self.certificate) {
+            (TokenType::MtlsPop, Some(certificate)) => Some(check_binding(token, certificate)?),
+            (TokenType::MtlsPop, None) => {
+                return Err(Error::new(
+                    ErrorKind::TokenNotBound,
+                    Stage::Token,
+                    "the connection presented no certificate that the access token could be bound to",
+                ));
+            }
+            // A bearer token may be opaque.
+            _ => UnverifiedJwt::parse(token.expose()),
+        };
+        let Some(jwt) = jwt else {
+            return Ok(response.expires_in);
+        };
+        check_token_identity(&jwt, self.client_id, self.tenant_id)?;
+        let Some(expires) = jwt.expires()? else {
+            return Ok(response.expires_in);
+        };
+        let now = self.service_time.unwrap_or(self.requested.wall);
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        match expires.checked_sub(now) {
+            Some(left) if !left.is_zero() => Ok(left.min(response.expires_in)),
+            _ => Err(Error::invalid_response(
+                Stage::Token,
+                match self.service_time {
+                    Some(_) => "the access token had expired before it was requested",
+                    None => {
+                        "by this host's clock the access token had expired before it was requested"
+                    }
+                },
+            )),
+        }
     }
 }

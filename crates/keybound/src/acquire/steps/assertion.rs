@@ -1,0 +1,145 @@
+use crate::acquire::app_flow::{CheckedAssertion, requirements};
+use crate::acquire::{Flow, Plan};
+use crate::confidential::{App, AssertionRequest, Callback, ClientAssertion, read_token_file};
+use crate::step::Step;
+use keybound_core::{
+    Attestation, BoxError, Error, ErrorKind, MAX_JWT, Result, Stage, UnverifiedJwt, check_binding,
+};
+use keybound_keys::KeyError;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+impl Flow {
+    /// The assertion in a file.
+    pub(in crate::acquire) async fn assertion_of_file(
+        &self,
+        path: &Path,
+        plan: &Plan,
+    ) -> Result<CheckedAssertion> {
+        let read = async {
+            if plan.key.over_mtls {
+                return Err(not_bound(
+                    "the assertion in a file is not bound to a certificate",
+                ));
+            }
+            let assertion = read_token_file(path.to_owned()).await?;
+            self.check_assertion(ClientAssertion::bearer(assertion), plan)
+        };
+        self.step(Step::Assertion, read).await
+    }
+
+    /// The assertion that the caller's function returns.
+    pub(in crate::acquire) async fn assertion_of_caller(
+        &self,
+        callback: &Callback,
+        app: &App,
+        plan: &Plan,
+    ) -> Result<CheckedAssertion> {
+        let called = async {
+            let request = AssertionRequest {
+                tenant_id: app.key.tenant_id.clone(),
+                client_id: app.key.client_id.clone(),
+                token_endpoint: app.token_url(plan.key.over_mtls)?.into(),
+                audience: app.key.authority.exchange_audience().to_owned(),
+                requirements: requirements(&plan.key),
+            };
+            let assertion = callback(request).await.map_err(of_caller)?;
+            let checked = self.check_assertion(assertion, plan)?;
+            check_requirements(&checked, plan)?;
+            Ok(checked)
+        };
+        self.step(Step::Assertion, called).await
+    }
+
+    /// Checks an assertion before it is sent: that it is one, that it has not expired, and that it is bound to its certificate
+    /// exactly if the plan requires that.
+    pub(in crate::acquire) fn check_assertion(
+        &self,
+        assertion: ClientAssertion,
+        plan: &Plan,
+    ) -> Result<CheckedAssertion> {
+        let text = assertion.secret.expose();
+        if text.is_empty() || text.len() > MAX_JWT || !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(invalid("the assertion is empty, too long or not printable"));
+        }
+        let now = self.context.now();
+        let binding = assertion.cached_binding(now, self.context.chance());
+        let jwt = match (&binding, plan.key.over_mtls) {
+            (Some(binding), true) => {
+                let certificate = binding.binding.certificate();
+                let checked = check_binding(&assertion.secret, certificate);
+                let jwt = checked.map_err(|error| {
+                    invalid("the assertion is not bound to its certificate").with_source(error)
+                })?;
+                if binding.has_expired(now) {
+                    return Err(invalid("the certificate of the assertion has expired"));
+                }
+                Some(jwt)
+            }
+            (None, true) => {
+                return Err(not_bound("the assertion is not bound to a certificate"));
+            }
+            (Some(_), false) => {
+                return Err(invalid(
+                    "the assertion is bound to a certificate, and is not for a request without mutual TLS",
+                ));
+            }
+            // It may be opaque.
+            (None, false) => UnverifiedJwt::parse(text),
+        };
+        let expires = jwt.as_ref().and_then(|jwt| jwt.expires().transpose());
+        let expires = expires.transpose().map_err(|error| {
+            invalid("the expiry of the assertion cannot be read").with_source(error)
+        })?;
+        let now = now.wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+        // The client of a managed identity has compared it with the service's clock.
+        let is_of_client = self.context.certificates().is_some();
+        if !is_of_client && expires.is_some_and(|expires| expires <= now) {
+            return Err(invalid("the assertion has expired"));
+        }
+        Ok(CheckedAssertion { assertion, binding })
+    }
+}
+
+/// Checks the key of a certificate that the caller chose.
+fn check_requirements(checked: &CheckedAssertion, plan: &Plan) -> Result<()> {
+    let Some(binding) = &checked.binding else {
+        return Ok(());
+    };
+    let binding = &binding.binding;
+    let (strength, minimum) = (binding.key_strength(), plan.key.min_strength);
+    if strength < minimum {
+        return Err(KeyError::too_weak(strength, minimum).into());
+    }
+    let requires_attestation = plan.key.attestation != Attestation::None;
+    if requires_attestation && binding.attestation() == Attestation::None {
+        return Err(invalid(
+            "the key of the assertion's certificate is not attested",
+        ));
+    }
+    Ok(())
+}
+
+/// The error of the caller's function; one of this crate, such as of the client that acquires the assertion, as it is.
+fn of_caller(error: BoxError) -> Error {
+    match error.downcast::<Error>() {
+        Ok(error) => *error,
+        Err(error) => Error::new(
+            ErrorKind::AssertionUnavailable,
+            Stage::Assertion,
+            "the function that returns the assertion failed",
+        )
+        .with_source(error),
+    }
+}
+
+fn invalid(message: &'static str) -> Error {
+    Error::new(ErrorKind::AssertionInvalid, Stage::Assertion, message)
+}
+
+fn not_bound(message: &'static str) -> Error {
+    invalid(message).with_next_step(
+        "nothing was sent: use a managed identity, or a function that returns the assertion and its certificate; or request a bearer \
+         token explicitly if that is acceptable to you",
+    )
+}

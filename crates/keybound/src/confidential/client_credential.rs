@@ -1,0 +1,89 @@
+use super::ClientAssertion;
+use crate::acquire::ClientContext;
+use crate::{Guid, KeyRequirements, ManagedIdentityClient};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use keybound_core::BoxError;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// How an app registration authenticates: where its assertions are from. Cloning is cheap.
+#[derive(Clone)]
+pub struct ClientCredential(pub(crate) Credential);
+
+#[derive(Clone)]
+pub(crate) enum Credential {
+    ManagedIdentity(Arc<ClientContext>),
+    TokenFile(PathBuf),
+    Callback(Callback),
+}
+
+pub(crate) type Callback = Arc<
+    dyn Fn(AssertionRequest) -> BoxFuture<'static, Result<ClientAssertion, BoxError>> + Send + Sync,
+>;
+
+impl ClientCredential {
+    /// Tokens of a managed identity of this host for the exchange audience: bound ones from Entra with the identity's certificate,
+    /// bearer ones from the host's source.
+    pub fn managed_identity(client: &ManagedIdentityClient) -> Self {
+        Self(Credential::ManagedIdentity(Arc::clone(client.context())))
+    }
+
+    /// The token in a file, such as that of a Kubernetes service account (`AZURE_FEDERATED_TOKEN_FILE` of AKS workload identity). It
+    /// is read for each exchange, since Kubernetes replaces it; it is not bound to a certificate.
+    pub fn token_file(path: impl Into<PathBuf>) -> Self {
+        Self(Credential::TokenFile(path.into()))
+    }
+
+    /// The assertions that a function returns. It is called for each exchange: once for concurrent requests of the same token.
+    /// If it fails, the error is the source of one of kind
+    /// [`AssertionUnavailable`](crate::ErrorKind::AssertionUnavailable); a [`keybound::Error`](crate::Error) is returned as it is.
+    pub fn callback<F, E>(assertion: impl Fn(AssertionRequest) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<ClientAssertion, E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        Self(Credential::Callback(Arc::new(move |request| {
+            let assertion = assertion(request);
+            async move { assertion.await.map_err(Into::into) }.boxed()
+        })))
+    }
+
+    /// The managed identity whose tokens are the assertions, if any.
+    pub(crate) fn managed_identity_context(&self) -> Option<&Arc<ClientContext>> {
+        match &self.0 {
+            Credential::ManagedIdentity(context) => Some(context),
+            _ => None,
+        }
+    }
+}
+
+/// The path of the file is shown, and no assertion.
+impl fmt::Debug for ClientCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Credential::ManagedIdentity(context) => {
+                write!(f, "ManagedIdentity({:?})", context.settings.identity)
+            }
+            Credential::TokenFile(path) => write!(f, "TokenFile({})", path.display()),
+            Credential::Callback(_) => f.write_str("Callback"),
+        }
+    }
+}
+
+/// The assertion that a client needs, for [`ClientCredential::callback`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AssertionRequest {
+    /// The tenant of the app registration.
+    pub tenant_id: Guid,
+    /// The client id of the app registration.
+    pub client_id: Guid,
+    /// The token endpoint that receives the assertion.
+    pub token_endpoint: String,
+    /// The audience of the cloud's exchange, such as `api://AzureADTokenExchange`.
+    pub audience: String,
+    /// The requirements on the key and certificate that the assertion is bound to; `None`: it is not bound.
+    pub requirements: Option<KeyRequirements>,
+}

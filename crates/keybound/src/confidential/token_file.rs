@@ -1,0 +1,81 @@
+//! The file with an assertion.
+use keybound_core::{BoxError, Error, ErrorKind, MAX_JWT, Result, SecretString, Stage};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+/// Reads the assertion, on a thread for blocking work.
+pub(crate) async fn read(path: PathBuf) -> Result<SecretString> {
+    match tokio::task::spawn_blocking(move || content(&path)).await {
+        Ok(Ok(assertion)) => Ok(assertion),
+        Ok(Err(error)) => Err(failed(error)),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// The content without whitespace around it.
+fn content(path: &Path) -> io::Result<SecretString> {
+    let mut content = String::with_capacity(CAPACITY);
+    let read = File::open(path)?
+        .take(MAX_JWT as u64 + 1)
+        .read_to_string(&mut content);
+    let content = SecretString::new(content);
+    read?;
+    if content.expose().len() > MAX_JWT {
+        return Err(io::Error::other("it is longer than a token"));
+    }
+    Ok(SecretString::new(content.expose().trim().to_owned()))
+}
+
+fn failed(cause: impl Into<BoxError>) -> Error {
+    Error::new(
+        ErrorKind::AssertionUnavailable,
+        Stage::Assertion,
+        "the file with the assertion cannot be read",
+    )
+    .with_source(cause)
+}
+
+/// Of most tokens of service accounts, so that no copy is left behind when the text grows.
+const CAPACITY: usize = 8 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+    use std::fs;
+
+    #[test]
+    fn returns_content_without_line_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        for (written, read) in [("a.b.c\n", "a.b.c"), (" a.b.c\r\n", "a.b.c"), ("", "")] {
+            fs::write(&path, written).unwrap();
+            assert_eq!(content(&path).unwrap().expose(), read);
+        }
+    }
+
+    #[test]
+    fn bounded_input() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        fs::write(&path, "x".repeat(MAX_JWT)).unwrap();
+        assert_eq!(content(&path).unwrap().expose().len(), MAX_JWT);
+        fs::write(&path, "x".repeat(MAX_JWT + 1)).unwrap();
+        assert!(content(&path).unwrap_err().to_string().contains("longer"));
+    }
+
+    #[tokio::test]
+    async fn secrets_stay_secret_in_errors() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        fs::write(&path, b"swordfish\xff").unwrap();
+        for path in [path, directory.path().join("missing")] {
+            let error = read(path).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::AssertionUnavailable);
+            assert_eq!(error.stage(), Stage::Assertion);
+            let text = format!("{error:?} {:?}", error.source());
+            assert!(!text.contains("swordfish"), "{text}");
+        }
+    }
+}
