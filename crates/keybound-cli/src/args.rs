@@ -1,4 +1,5 @@
 //! The command line. Parsing has no side effects; help, completions and man pages are generated from these types.
+mod app;
 mod attestation;
 mod call;
 mod capabilities;
@@ -12,6 +13,7 @@ mod values;
 #[cfg(test)]
 mod documented;
 
+pub(crate) use app::AppArgs;
 pub(crate) use attestation::{AttestationArgs, AttestationCommand, LibraryArgs, ProbeArgs};
 pub(crate) use call::{CallArgs, CallOutput};
 pub(crate) use capabilities::CapabilitiesArgs;
@@ -138,6 +140,9 @@ Environment:
   IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT, IMDS_ENDPOINT,
   MSI_ENDPOINT, MSI_SECRET, DEFAULT_IDENTITY_CLIENT_ID
                                      set by the host: its managed identity source; see --source
+  AZURE_AUTHORITY_HOST               authority of an app registration, as --authority
+  AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_FEDERATED_TOKEN_FILE
+                                     set by AKS workload identity; see --workload-identity
   KEYBOUND_CA_FILE                   CA certificates (PEM) for loopback hosts only; see --ca-file
   HTTPS_PROXY, ALL_PROXY, NO_PROXY   proxies for Entra and resources, never for sources; without
                                      them, on Windows the system's proxy settings

@@ -4,10 +4,11 @@ use crate::failure::Failure;
 use crate::steps::StepLog;
 use crate::{emulation, out, text};
 use keybound::attestation::native::NativeAttestation;
+use keybound::confidential::{ClientCredential, ConfidentialClientBuilder, TokenClient};
 use keybound::http::ResourceClient;
 use keybound::tls::{ProxyConfig, TrustAnchors, VersionPolicy};
 use keybound::{
-    AccessToken, Environment, Error, ErrorKind, KeyRequirements, KeyStrength,
+    AccessToken, ConfidentialClient, Environment, Error, ErrorKind, KeyRequirements, KeyStrength,
     ManagedIdentityClient, ManagedIdentityClientBuilder, Stage, TokenRequest,
 };
 use keybound_core::tls::Host;
@@ -22,7 +23,7 @@ use url::Url;
 
 /// A client, its request, and the timeout of the command.
 pub(crate) struct Session {
-    client: ManagedIdentityClient,
+    client: TokenClient,
     request: TokenRequest,
     pub(crate) steps: StepLog,
     timeout: Duration,
@@ -43,20 +44,16 @@ impl Session {
         called: Option<&Url>,
     ) -> Result<Self, Failure> {
         check_effects(args)?;
-        // The variable is for the services of an emulator, of which a plain bearer token needs none with TLS.
-        let trust = match args.bearer && called.is_none() {
+        let authority = args.app.configured_authority();
+        let authority = authority.and_then(|url| Url::parse(&url).ok());
+        let authority = authority.as_ref().filter(|_| args.app.is_set());
+        // The variable is for the services of an emulator, of which a plain bearer token of an identity needs none with TLS.
+        let trust = match args.bearer && called.is_none() && authority.is_none() {
             true => named_trust(&args.host)?.unwrap_or_else(TrustAnchors::system),
-            false => trust(&args.host, called)?,
+            false => trust(&args.host, called.into_iter().chain(authority))?,
         };
-        let mut builder = client_builder(&args.host, trust)?;
-        if let Some(source) = args.source {
-            builder = builder.managed_identity_source(source.into());
-        }
         Ok(Self {
-            client: builder
-                .on_step(steps.listener())
-                .build()
-                .map_err(Failure::before_work)?,
+            client: client(args, trust, &steps)?,
             request: request(args, fallback),
             steps,
             timeout: args.host.timeout,
@@ -93,6 +90,68 @@ impl Session {
     pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
+}
+
+/// The client of the managed identity, or of the app registration.
+fn client(args: &TokenArgs, trust: TrustAnchors, steps: &StepLog) -> Result<TokenClient, Failure> {
+    let app = &args.app;
+    if app.workload_identity {
+        let builder = ConfidentialClient::workload_identity(Environment::from_process())
+            .map_err(Failure::before_work)?;
+        return app_client(args, of_file(builder, args, trust), steps);
+    }
+    let (Some(client_id), Some(tenant)) = (&app.app_id, &app.tenant) else {
+        return Ok(TokenClient::from(&identity_client(args, trust, steps)?));
+    };
+    let builder =
+        |credential| ConfidentialClient::builder(tenant.as_str(), client_id.as_str(), credential);
+    if let Some(path) = &app.federated_token_file {
+        let builder = builder(ClientCredential::token_file(path));
+        return app_client(args, of_file(builder, args, trust), steps);
+    }
+    let identity = identity_client(args, trust, steps)?;
+    let builder = builder(ClientCredential::managed_identity(&identity));
+    app_client(args, builder, steps)
+}
+
+fn identity_client(
+    args: &TokenArgs,
+    trust: TrustAnchors,
+    steps: &StepLog,
+) -> Result<ManagedIdentityClient, Failure> {
+    let mut builder = client_builder(&args.host, trust)?;
+    if let Some(source) = args.source {
+        builder = builder.managed_identity_source(source.into());
+    }
+    let built = builder.on_step(steps.listener()).build();
+    built.map_err(Failure::before_work)
+}
+
+/// The connections of a client whose assertions are not from a managed identity.
+fn of_file(
+    builder: ConfidentialClientBuilder,
+    args: &TokenArgs,
+    trust: TrustAnchors,
+) -> ConfidentialClientBuilder {
+    builder
+        .trust(trust)
+        .tls_versions(tls_versions(&args.host))
+        .tls_engine(args.host.tls_engine.into())
+}
+
+fn app_client(
+    args: &TokenArgs,
+    mut builder: ConfidentialClientBuilder,
+    steps: &StepLog,
+) -> Result<TokenClient, Failure> {
+    if let Some(cloud) = args.app.cloud {
+        builder = builder.cloud(cloud);
+    }
+    if let Some(authority) = &args.app.authority {
+        builder = builder.authority(authority);
+    }
+    let client = builder.on_step(steps.listener()).build();
+    Ok(TokenClient::from(&client.map_err(Failure::before_work)?))
 }
 
 /// The builder of the client, with the options for identity, key and connections.
@@ -232,16 +291,19 @@ fn tls_versions(args: &HostArgs) -> VersionPolicy {
 }
 
 /// The system's CAs, and those of `--ca-file` for all hosts; without the option, those of `KEYBOUND_CA_FILE` for loopback
-/// hosts, read only if one is connected to. `called` is the resource that is called, if any.
+/// hosts, read only if one is connected to. `named` are the services that options name: the called resource and the authority.
 ///
 /// # Errors
 /// [`Failure::Usage`] if a file cannot be read.
-pub(crate) fn trust(args: &HostArgs, called: Option<&Url>) -> Result<TrustAnchors, Failure> {
-    if let Some(named) = named_trust(args)? {
-        return Ok(named);
+pub(crate) fn trust<'a>(
+    args: &HostArgs,
+    named: impl IntoIterator<Item = &'a Url>,
+) -> Result<TrustAnchors, Failure> {
+    if let Some(trust) = named_trust(args)? {
+        return Ok(trust);
     }
     let system = TrustAnchors::system();
-    if !has_loopback_imds(args) && !called.is_some_and(is_loopback) {
+    if !has_loopback_imds(args) && !named.into_iter().any(is_loopback) {
         return Ok(system);
     }
     let Some(path) = std::env::var_os(CA_FILE_VARIABLE).filter(|path| !path.is_empty()) else {
@@ -277,6 +339,17 @@ fn check_effects(args: &TokenArgs) -> Result<(), Failure> {
     if host.imds().is_some() && args.source.is_some_and(|source| source != Source::Imds) {
         return Err(Failure::Usage(
             "--imds is the address of another source than --source names".to_owned(),
+        ));
+    }
+    if args.bearer && args.claims.is_some() && !args.app.is_set() {
+        return Err(Failure::Usage(
+            "--claims has no effect with --bearer: sources of bearer tokens get no claims"
+                .to_owned(),
+        ));
+    }
+    if (args.app.cloud.is_some() || args.app.authority.is_some()) && !args.app.is_set() {
+        return Err(Failure::Usage(
+            "--cloud and --authority are those of an app registration: --app-id or --workload-identity".to_owned(),
         ));
     }
     if host.library.is_set() && (host.no_attestation || host.simulated) {

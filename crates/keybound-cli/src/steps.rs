@@ -176,8 +176,9 @@ impl Visit for EventText {
 
 /// The target of the step events in the library's log.
 const STEP_TARGET: &str = "keybound::step";
-/// The steps with their numbers and titles: those to a bound token in their order, then those to a plain bearer token.
-const STEPS: [(&str, usize, &str); 10] = [
+/// The steps with their numbers and titles: those to a bound token in their order, then those to a plain bearer token
+/// and to one of an app registration.
+const STEPS: [(&str, usize, &str); 12] = [
     ("metadata", 0, "platform metadata fetched from IMDS"),
     ("key", 1, "binding key opened"),
     ("csr", 2, "certificate signing request signed and verified"),
@@ -188,6 +189,12 @@ const STEPS: [(&str, usize, &str); 10] = [
     ("resource", 7, "resource called"),
     ("challenge", 0, "challenge of Azure Arc answered"),
     ("source", 1, "token issued by the managed identity source"),
+    ("assertion", 1, "assertion read and checked"),
+    (
+        "exchange",
+        7,
+        "assertion exchanged for a token of the app registration",
+    ),
 ];
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 use crate::acquire::ClientContext;
-use crate::{ConfidentialClient, ManagedIdentityClient};
+use crate::{AccessToken, ConfidentialClient, ManagedIdentityClient, Result, TokenRequest};
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,6 +7,22 @@ use std::sync::Arc;
 /// [`ConfidentialClient`]. Cloning is cheap and shares everything.
 #[derive(Clone)]
 pub struct TokenClient(pub(crate) Arc<ClientContext>);
+
+impl TokenClient {
+    /// Acquires a token, as the client that it was made of.
+    ///
+    /// # Errors
+    /// Those of that client.
+    pub async fn acquire_token(&self, request: &TokenRequest) -> Result<AccessToken> {
+        self.0.acquire_token(request).await
+    }
+}
+
+impl From<&Self> for TokenClient {
+    fn from(client: &Self) -> Self {
+        client.clone()
+    }
+}
 
 impl From<&ManagedIdentityClient> for TokenClient {
     fn from(client: &ManagedIdentityClient) -> Self {

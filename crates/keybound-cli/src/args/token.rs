@@ -1,5 +1,5 @@
 use super::values::Source;
-use super::{HostArgs, TargetArgs};
+use super::{AppArgs, HostArgs, TargetArgs};
 use clap::{ArgAction, Args, ValueEnum};
 use keybound::Claims;
 
@@ -36,12 +36,11 @@ pub(crate) struct TokenArgs {
     pub(crate) target: TargetArgs,
 
     /// Request a plain bearer token from the managed identity source of this host; anyone who holds it can use it. For
-    /// resources that do not accept bound tokens, and for hosts without IMDS v2
+    /// resources that do not accept bound tokens, and for hosts without IMDS v2; of an app registration, in exchange for such a token
     #[arg(
         long,
         conflicts_with_all = [
             "bearer_over_mtls",
-            "claims",
             "min_strength",
             "no_attestation",
             "attestation_library",
@@ -67,6 +66,9 @@ pub(crate) struct TokenArgs {
 
     #[command(flatten)]
     pub(crate) host: HostArgs,
+
+    #[command(flatten)]
+    pub(crate) app: AppArgs,
 
     /// The managed identity source [default: the one that the variables of the host show; imds with --imds]. Only IMDS issues bound tokens
     #[arg(
@@ -95,12 +97,15 @@ Examples:
   keybound get-token --min-strength software --no-attestation
   keybound get-token --resource https://management.azure.com --bearer --output token
   keybound get-token --bearer --source app-service --output json
+  keybound get-token --app-id 33333333-3333-3333-3333-333333333333 \
+    --tenant 22222222-2222-2222-2222-222222222222 --resource https://vault.azure.net
+  keybound get-token --workload-identity --bearer   on AKS, for Microsoft Graph
   keybound emulator --exec -- keybound get-token --simulated
 
 JSON:
   access_token, token_type, expires_in, expires_on (seconds), resource, source, from_cache,
   managed_identity_source (imds, app_service, service_fabric, azure_arc, machine_learning or
-  cloud_shell),
+  cloud_shell; null for an app registration),
   binding {x5t#S256, thumbprint_sha1, thumbprint_sha256, subject, issuer, not_before, not_after,
   token_not_after, key_strength, attested, attestation, certificate_pem} (null for a bearer token),
   timings_ms {step: milliseconds, total}

@@ -4,6 +4,7 @@ use http::Method;
 use http::header::{self, HeaderName, HeaderValue};
 use keybound::ManagedIdentitySource;
 use keybound::tls::{TlsEngine, TlsVersions};
+use keybound_core::Guid;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,6 +21,11 @@ pub(super) fn sha256(text: &str) -> Result<Sha256, &'static str> {
         *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| RULE)?;
     }
     Ok(Sha256(hash))
+}
+
+/// A GUID.
+pub(super) fn guid(text: &str) -> Result<Guid, &'static str> {
+    Guid::parse(text).ok_or("expected a GUID")
 }
 
 /// Seconds, fractions allowed.

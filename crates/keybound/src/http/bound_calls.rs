@@ -75,7 +75,6 @@ impl BoundCalls {
     pub async fn acquire_token(&self, scope: &str) -> Result<AccessToken> {
         self.0
             .client
-            .0
             .acquire_token(&self.token_request(scope))
             .await
     }
@@ -139,7 +138,7 @@ impl BoundCalls {
         if let Some(resource) = resources.get(scope) {
             return Ok(resource.clone());
         }
-        let resource = ResourceClient::builder(self.0.client.clone(), self.token_request(scope))
+        let resource = ResourceClient::builder(&self.0.client, self.token_request(scope))
             .follow_redirects(self.0.follows_redirects)
             .build()?;
         // They are cheap to create again.

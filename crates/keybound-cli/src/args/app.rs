@@ -1,0 +1,69 @@
+use super::values;
+use clap::Args;
+use keybound::confidential::Cloud;
+use keybound_core::Guid;
+use std::path::PathBuf;
+
+/// An app registration with a federated credential.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "App registration (default: the managed identity itself)")]
+pub(crate) struct AppArgs {
+    /// Get the token for the app registration with this client id (a GUID), in exchange for a token of the managed identity
+    #[arg(long, value_name = "ID", value_parser = values::guid, requires = "tenant")]
+    pub(crate) app_id: Option<Guid>,
+
+    /// The tenant of the app registration (a GUID)
+    #[arg(long, value_name = "ID", value_parser = values::guid, requires = "app_id")]
+    pub(crate) tenant: Option<Guid>,
+
+    /// Exchange the assertion in this file in place of a token of the managed identity; for bearer tokens only
+    #[arg(long, value_name = "FILE", requires = "app_id", conflicts_with_all = OF_IDENTITY)]
+    pub(crate) federated_token_file: Option<PathBuf>,
+
+    /// The app registration and the file that AKS workload identity configures (AZURE_TENANT_ID, AZURE_CLIENT_ID,
+    /// AZURE_FEDERATED_TOKEN_FILE); for bearer tokens only
+    #[arg(long, conflicts_with_all = ["app_id", "tenant", "federated_token_file"], conflicts_with_all = OF_IDENTITY)]
+    pub(crate) workload_identity: bool,
+
+    /// The cloud of the app registration: public, us-government, china, france, germany or singapore [default: that of
+    /// AZURE_AUTHORITY_HOST, otherwise public]
+    #[arg(long, value_name = "NAME", conflicts_with = "authority")]
+    pub(crate) cloud: Option<Cloud>,
+
+    /// The authority of the app registration, in place of that of a cloud [env: AZURE_AUTHORITY_HOST]
+    // clap does not read the variable: the library does, and the option has no effect without an app registration.
+    #[arg(long, value_name = "URL")]
+    pub(crate) authority: Option<String>,
+}
+
+impl AppArgs {
+    /// Whether the token is for an app registration.
+    pub(crate) fn is_set(&self) -> bool {
+        self.app_id.is_some() || self.workload_identity
+    }
+
+    /// The authority of the option or of the environment, if any.
+    pub(crate) fn configured_authority(&self) -> Option<String> {
+        let of_environment = || {
+            let url = std::env::var_os("AZURE_AUTHORITY_HOST")?;
+            Some(url.to_string_lossy().into_owned())
+        };
+        let named = self.authority.clone().or_else(of_environment);
+        named.filter(|url| !url.is_empty() && self.cloud.is_none())
+    }
+}
+
+/// The options of the managed identity, which have no effect with an assertion from a file.
+const OF_IDENTITY: [&str; 11] = [
+    "client_id",
+    "object_id",
+    "resource_id",
+    "imds",
+    "source",
+    "simulated",
+    "no_attestation",
+    "min_strength",
+    "attestation_library",
+    "attestation_null_arguments",
+    "allowed_hosts",
+];
