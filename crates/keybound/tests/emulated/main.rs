@@ -9,6 +9,7 @@ mod capabilities;
 mod deadlines;
 mod identities;
 mod invariants;
+mod key_rollover;
 mod load;
 mod logs;
 mod other_tls_libraries;
