@@ -1,4 +1,5 @@
 //! The configuration of the host, its identities and the services.
+mod app;
 mod arc_config;
 mod compute_config;
 mod deserialize;
@@ -15,6 +16,7 @@ mod tests;
 mod tls_config;
 mod vault_config;
 
+pub use app::{App, FederatedCredential};
 pub use arc_config::ArcConfig;
 pub use compute_config::{ComputeConfig, OsType};
 pub use entra_config::EntraConfig;

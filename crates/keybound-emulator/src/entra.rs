@@ -1,7 +1,8 @@
-//! Entra's token service for managed identities: tokens over mutual TLS, the discovery document and the key set.
+//! Entra's token service: tokens of managed identities over mutual TLS and of app registrations for assertions, the discovery document and the key set.
 pub(crate) mod access_token;
 mod bound_token_verifiers;
 pub(crate) mod claims_challenge;
+mod client_authentication;
 mod discovery;
 mod error_response;
 pub(crate) mod signing_keys;

@@ -68,10 +68,10 @@ mod vault;
 // The public API.
 pub use clock::Clock;
 pub use config::{
-    ArcConfig, AttestationRule, BypassCache, ComputeConfig, Config, ConfigError, EntraConfig,
-    GraphConfig, HostName, Identity, IdentityType, ImdsConfig, NetworkConfig, OsType, Resource,
-    Tenant, TlsConfig, TlsVersionRange, TokenNotAfterEncoding, TokenUrlMember, TokenVersion,
-    VaultConfig,
+    App, ArcConfig, AttestationRule, BypassCache, ComputeConfig, Config, ConfigError, EntraConfig,
+    FederatedCredential, GraphConfig, HostName, Identity, IdentityType, ImdsConfig, NetworkConfig,
+    OsType, Resource, Tenant, TlsConfig, TlsVersionRange, TokenNotAfterEncoding, TokenUrlMember,
+    TokenVersion, VaultConfig,
 };
 pub use emulator::{Emulator, EmulatorBuilder};
 pub use faults::{Fault, FaultError};

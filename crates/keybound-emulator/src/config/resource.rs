@@ -1,5 +1,5 @@
 use super::{ConfigError, deserialize, identity};
-use keybound_core::Guid;
+use keybound_core::{Cloud, Guid};
 use serde::Deserialize;
 
 /// An API that is registered in Entra. All others get tokens too, of version 1.
@@ -83,12 +83,17 @@ pub(super) fn check(resources: &[Resource]) -> Result<(), ConfigError> {
 }
 
 pub(super) fn default_resources() -> Vec<Resource> {
-    let client_id = identity::known_guid("5a5a5a5a-0000-4000-8000-0000000000c1");
-    vec![Resource::new(
-        "api://orders.contoso.com",
-        client_id,
-        TokenVersion::V2,
-    )]
+    let of = |uri, id| Resource::new(uri, identity::known_guid(id), TokenVersion::V2);
+    vec![
+        of(
+            "api://orders.contoso.com",
+            "5a5a5a5a-0000-4000-8000-0000000000c1",
+        ),
+        of(
+            Cloud::Public.exchange_audience(),
+            "fb60f99c-7a34-4190-8149-302f77469936",
+        ),
+    ]
 }
 
 const MAX_RESOURCES: usize = 100;

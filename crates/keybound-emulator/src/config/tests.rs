@@ -289,6 +289,18 @@ fn names_the_key_of_an_invalid_value() {
         ),
         ("[[tenants]]\nid = 7".into(), "expected a string"),
         (
+            format!("[[tenants]]\nid = \"{TENANT}\"\n")
+                + &format!(
+                    "[[tenants.apps]]\nclient_id = \"{TENANT}\"\nobject_id = \"{TENANT}\"\n"
+                )
+                .repeat(2),
+            "tenants.apps: two of them share a client_id",
+        ),
+        (
+            format!("[[tenants]]\nid = \"{TENANT}\"\n[[tenants.apps]]\nclient_id = \"x\""),
+            "expected a GUID",
+        ),
+        (
             identity("system", 1, "[identities.roles]\na = [\"\"]"),
             "identities: a resource and a role",
         ),

@@ -22,6 +22,18 @@ pub(super) fn overview(state: &State) -> Result<Value, String> {
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     let identities: Vec<_> = state.config.identities.iter().map(identity).collect();
+    let tenants = &state.config.tenants;
+    let apps: Vec<_> = tenants
+        .iter()
+        .flat_map(|tenant| tenant.apps.iter().map(move |app| (tenant, app)))
+        .map(|(tenant, app)| {
+            json!({
+                "tenant_id": tenant.id.as_str(),
+                "client_id": app.client_id.as_str(),
+                "object_id": app.object_id.as_str(),
+            })
+        })
+        .collect();
     let actions: Vec<_> = known_actions()
         .map(|(name, argument, legs)| json!({"name": name, "argument": argument, "legs": legs}))
         .collect();
@@ -29,6 +41,7 @@ pub(super) fn overview(state: &State) -> Result<Value, String> {
         "services": services,
         "tenant_id": state.config.tenant_id.as_str(),
         "tenants": state.config.tenant_ids().map(Guid::as_str).collect::<Vec<_>>(),
+        "apps": apps,
         "identities": identities,
         "legs": Leg::ALL.map(Leg::as_str),
         "actions": actions,

@@ -153,6 +153,9 @@ async fn returns_addresses_identities_and_faults() {
     assert_eq!(body["tenant_id"], state.config.tenant_id.as_str());
     assert_eq!(body["tenants"][0], body["tenant_id"]);
     assert_eq!(body["tenants"][1], state.config.tenants[0].id.as_str());
+    let app = &state.config.tenants[0].apps[0];
+    assert_eq!(body["apps"][0]["tenant_id"], body["tenants"][1]);
+    assert_eq!(body["apps"][0]["client_id"], app.client_id.as_str());
     let identities = body["identities"].as_array().unwrap();
     assert_eq!(identities.len(), state.config.identities.len());
     assert_eq!(identities[0]["kind"], "system");

@@ -1,23 +1,55 @@
 //! The access tokens that Entra signs, for its token endpoint and for the sources of bearer tokens.
 use super::issuer;
-use crate::config::{Identity, IdentityType, TokenVersion, roles_for};
+use crate::config::{App, Identity, TokenVersion, roles_for};
 use crate::faults::Action;
 use crate::state::State;
 use keybound_core::{Guid, X5tS256};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::io;
 use uuid::Uuid;
 
 /// The contents of a token that depend on its request.
 pub(crate) struct TokenContents<'a> {
     pub tenant: &'a Guid,
-    pub identity: &'a Identity,
+    pub principal: Principal<'a>,
     /// The audience.
     pub resource: &'a str,
     /// The certificate to which the token is bound; `None` for a bearer token.
     pub bound_to: Option<X5tS256>,
     /// The capabilities of the client, `xms_cc`.
     pub capabilities: &'a [String],
+}
+
+/// The client that a token is for.
+pub(crate) struct Principal<'a> {
+    client_id: &'a Guid,
+    object_id: &'a Guid,
+    roles: Option<&'a BTreeMap<String, Vec<String>>>,
+    /// Of a user-assigned identity.
+    resource_id: Option<&'a str>,
+}
+
+impl<'a> From<&'a Identity> for Principal<'a> {
+    fn from(identity: &'a Identity) -> Self {
+        Self {
+            client_id: &identity.client_id,
+            object_id: &identity.object_id,
+            roles: Some(&identity.roles),
+            resource_id: identity.resource_id.as_deref(),
+        }
+    }
+}
+
+impl<'a> From<&'a App> for Principal<'a> {
+    fn from(app: &'a App) -> Self {
+        Self {
+            client_id: &app.client_id,
+            object_id: &app.object_id,
+            roles: None,
+            resource_id: None,
+        }
+    }
 }
 
 /// A signed token. Times are in seconds since 1970.
@@ -63,7 +95,7 @@ fn claims(
     not_before: u64,
     expires_on: u64,
 ) -> Value {
-    let identity = contents.identity;
+    let principal = &contents.principal;
     let registered = state.config.resource(contents.resource);
     let version = registered.map_or(TokenVersion::V1, |api| api.token_version);
     let issuer = issuer(state, version, contents.tenant.as_str());
@@ -74,16 +106,16 @@ fn claims(
         "nbf": not_before,
         "exp": expires_on,
         "idtyp": "app",
-        "oid": identity.object_id.as_str(),
-        "sub": identity.object_id.as_str(),
+        "oid": principal.object_id.as_str(),
+        "sub": principal.object_id.as_str(),
         "tid": contents.tenant.as_str(),
         "uti": Uuid::new_v4().simple().to_string(),
     });
     let client_id = match fault {
         Some(Action::OtherClient) => UNKNOWN_ID,
-        _ => identity.client_id.as_str(),
+        _ => principal.client_id.as_str(),
     };
-    // The client authenticated by a certificate: "2".
+    // The client authenticated by a certificate or an assertion: "2".
     match (version, registered) {
         (TokenVersion::V2, Some(api)) => {
             claims["aud"] = json!(api.client_id.as_str());
@@ -99,7 +131,9 @@ fn claims(
         }
     }
     let uri = registered.map_or(contents.resource, |api| &api.uri);
-    let roles = roles_for(&identity.roles, uri);
+    let roles = principal
+        .roles
+        .map_or(&[][..], |roles| roles_for(roles, uri));
     if !roles.is_empty() {
         claims["roles"] = json!(roles);
     }
@@ -112,8 +146,8 @@ fn claims(
         claims["cnf"] = json!({"x5t#S256": thumbprint.as_str()});
         claims["xms_tbflags"] = json!(2);
     }
-    if let (IdentityType::User, Some(id)) = (identity.kind, &identity.resource_id) {
-        claims["xms_mirid"] = Value::String(id.clone());
+    if let Some(id) = principal.resource_id {
+        claims["xms_mirid"] = json!(id);
     }
     if !contents.capabilities.is_empty() {
         claims["xms_cc"] = json!(contents.capabilities);

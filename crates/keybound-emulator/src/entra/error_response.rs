@@ -45,7 +45,7 @@ impl ErrorResponse {
             1_000_901 => TOKEN_NOT_AFTER,
             1_000_502 => NOT_VALID_NOW,
             3_921_996 => TENANT_NOT_ALLOWED,
-            500_181 => "The TLS certificate provided does not match the certificate in the token.",
+            500_181 => OTHER_CERTIFICATE,
             51_000 => "Client authentication by mutual TLS is disabled.",
             _ => "A fault was injected.",
         };
@@ -103,6 +103,7 @@ impl ErrorResponse {
             None
             | Some(
                 392_200
+                | 700_024
                 | 700_027
                 | 500_181
                 | 51_000
@@ -127,6 +128,8 @@ fn timestamp(unix: u64) -> String {
         .unwrap_or_default()
 }
 
+pub(super) const OTHER_CERTIFICATE: &str =
+    "The TLS certificate provided does not match the certificate in the token.";
 pub(super) const NO_CERTIFICATE: &str = "Client certificate is missing from the request.";
 pub(super) const NOT_VALID_NOW: &str =
     "The provided certificate is not within its specified validity window.";

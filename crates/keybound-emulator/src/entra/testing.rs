@@ -182,10 +182,20 @@ impl TestServices {
         pair: Option<&ServerIdentity>,
         form: &[(&str, String)],
     ) -> Received {
+        self.post_form_to(self.tenant(), pair, form).await
+    }
+
+    /// Posts a form to the token endpoint of a tenant.
+    pub(crate) async fn post_form_to(
+        &self,
+        tenant: &str,
+        pair: Option<&ServerIdentity>,
+        form: &[(&str, String)],
+    ) -> Received {
         let body = form_urlencoded::Serializer::new(String::new())
             .extend_pairs(form)
             .finish();
-        let path = format!("/{}/oauth2/v2.0/token", self.tenant());
+        let path = format!("/{tenant}/oauth2/v2.0/token");
         let mut client = self.connect(self.sts, BOTH[1], pair).await;
         client.post(&path, FORM, body.as_bytes()).await.unwrap()
     }

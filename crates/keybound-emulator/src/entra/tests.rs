@@ -70,9 +70,7 @@ async fn binds_the_token_to_the_certificate_of_the_connection() {
 #[tokio::test]
 async fn registered_api_has_tokens_of_its_version_with_the_roles_of_the_client() {
     let mut config = Config::default();
-    let [orders] = &config.resources[..] else {
-        panic!("one resource was expected");
-    };
+    let orders = &config.resources[0];
     let api = orders.client_id.clone();
     let v1 = "5a5a5a5a-0000-4000-8000-0000000000c2";
     let v1 = Resource::new("api://bills", Guid::parse(v1).unwrap(), TokenVersion::V1);
@@ -207,7 +205,7 @@ async fn rejects_malformed_requests_with_aadsts_codes() {
         ("token_type", Some("MTLS_POP"), 9_002_313, "invalid_request"),
         ("token_type", Some(" bearer"), 9_002_313, "invalid_request"),
         ("token_type", Some(""), 9_002_313, "invalid_request"),
-        ("client_assertion", Some("x"), 9_002_313, "invalid_request"),
+        ("client_assertion", Some("x"), 900_144, "invalid_request"),
         ("req_cnf", Some("x"), 9_002_313, "invalid_request"),
         ("claims", Some("{"), 9_002_313, "invalid_request"),
         (

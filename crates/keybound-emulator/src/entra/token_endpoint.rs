@@ -1,17 +1,14 @@
 use super::access_token::{self, TokenContents};
-use super::error_response::{
-    ErrorResponse, NO_CERTIFICATE, NOT_BOUND, NOT_VALID_NOW, TENANT_NOT_ALLOWED, TOKEN_NOT_AFTER,
-};
+use super::client_authentication::AuthenticatedClient;
+use super::error_response::{ErrorResponse, NOT_BOUND, TENANT_NOT_ALLOWED};
 use super::find_tenant;
-use super::token_request::{TokenRequest, unknown_client};
+use super::token_request::TokenRequest;
 use crate::call::Call;
-use crate::config::{Identity, is_same_uri};
+use crate::config::is_same_uri;
 use crate::faults::Action;
-use crate::pki::{ClientCertificate, ClientCertificateProblem};
 use crate::response::{Response, json_response};
 use crate::state::State;
 use http::{HeaderValue, header};
-use keybound_core::Guid;
 use serde_json::{Value, json};
 
 pub(super) async fn respond(
@@ -29,7 +26,17 @@ pub(super) async fn respond(
     call.note("client_id", request.client_id.as_str());
     call.note("resource", &request.resource);
     call.note("token_type", token_type(&request));
-    let (identity, certificate) = authenticate(state, call, tenant, &request)?;
+    if let Some(assertion) = &request.assertion {
+        call.note(
+            "assertion",
+            if assertion.bound {
+                "jwt-pop"
+            } else {
+                "jwt-bearer"
+            },
+        );
+    }
+    let client = AuthenticatedClient::of(state, call, tenant, &request)?;
     if request.bound && !state.config.entra.bound_tokens_allowed {
         return Err(ErrorResponse::new(3_921_996, TENANT_NOT_ALLOWED));
     }
@@ -38,9 +45,9 @@ pub(super) async fn respond(
     }
     let contents = TokenContents {
         tenant,
-        identity,
+        principal: client.principal,
         resource: &request.resource,
-        bound_to: request.bound.then(|| certificate.thumbprint.clone()),
+        bound_to: client.certificate.filter(|_| request.bound),
         capabilities: &request.capabilities,
     };
     let token = access_token::issue(state, call.fault.as_ref(), &contents)
@@ -69,57 +76,6 @@ pub(super) async fn respond(
     );
     headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
     Ok(response)
-}
-
-/// Checks that the certificate of the connection is the one of the client that the request names.
-fn authenticate<'a>(
-    state: &'a State,
-    call: &Call,
-    tenant: &Guid,
-    request: &TokenRequest,
-) -> Result<(&'a Identity, ClientCertificate), ErrorResponse> {
-    let der = call
-        .peer
-        .client_certificate
-        .as_deref()
-        .ok_or_else(|| ErrorResponse::new(392_200, NO_CERTIFICATE))?;
-    let identity = state
-        .config
-        .identities
-        .iter()
-        .find(|identity| identity.client_id == request.client_id)
-        .filter(|_| *tenant == state.config.tenant_id)
-        .ok_or_else(unknown_client)?;
-    let certificate = state
-        .pki
-        .check_client_certificate(der, state.clock.now())
-        .map_err(|problem| match problem {
-            ClientCertificateProblem::Malformed => not_accepted("the certificate cannot be read"),
-            ClientCertificateProblem::Foreign => not_accepted("the key was not found"),
-            ClientCertificateProblem::Expired | ClientCertificateProblem::NotYetValid => {
-                ErrorResponse::new(1_000_502, NOT_VALID_NOW)
-            }
-        })?;
-    if !identity.client_id.matches(&certificate.client_id) {
-        return Err(not_accepted("it was issued to another client"));
-    }
-    if !tenant.matches(&certificate.tenant_id) {
-        return Err(not_accepted("it was issued for another tenant"));
-    }
-    if certificate
-        .token_not_after
-        .is_some_and(|end| end <= state.clock.now())
-    {
-        return Err(ErrorResponse::new(1_000_901, TOKEN_NOT_AFTER));
-    }
-    Ok((identity, certificate))
-}
-
-fn not_accepted(reason: &'static str) -> ErrorResponse {
-    ErrorResponse::new(
-        700_027,
-        format!("The client certificate is not accepted. [Reason - {reason}.]"),
-    )
 }
 
 fn rejects_bound_tokens(state: &State, resource: &str) -> bool {

@@ -6,15 +6,23 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// A well-formed token request. The client is not authenticated yet.
-#[derive(Debug)]
 pub(super) struct TokenRequest {
     pub(super) client_id: Guid,
     /// The scope without `/.default`.
     pub(super) resource: String,
     /// Whether a token bound to the client certificate is requested; otherwise it is a bearer token.
     pub(super) bound: bool,
+    /// How an app registration authenticates; `None`: by the certificate of the connection.
+    pub(super) assertion: Option<Assertion>,
     /// `access_token.xms_cc.values` of the claims.
     pub(super) capabilities: Vec<String>,
+}
+
+/// A client assertion (RFC 7521 section 4.2).
+pub(super) struct Assertion {
+    pub(super) text: String,
+    /// Whether it is bound to the certificate of the connection.
+    pub(super) bound: bool,
 }
 
 impl TokenRequest {
@@ -33,23 +41,19 @@ impl TokenRequest {
         if grant_type != "client_credentials" {
             return Err(ErrorResponse::new(
                 70_003,
-                "The app requested an unsupported grant type. Managed identities use client_credentials.",
+                "The app requested an unsupported grant type. Managed identities and app registrations use client_credentials.",
             ));
         }
         let client_id = form.required("client_id")?;
         let resource = resource(form.required("scope")?)?;
-        for secret in [
-            "client_assertion",
-            "client_assertion_type",
-            "client_secret",
-            "req_cnf",
-        ] {
+        for secret in ["client_secret", "req_cnf"] {
             if form.0.contains_key(secret) {
                 return Err(malformed(format!(
-                    "A client that authenticates by its TLS certificate must not send '{secret}'."
+                    "A client that authenticates by its TLS certificate or an assertion must not send '{secret}'."
                 )));
             }
         }
+        let assertion = form.assertion()?;
         let bound = match form.0.get("token_type").map(String::as_str) {
             // Managed identities send the type, confidential clients omit it.
             None | Some("bearer") => false,
@@ -60,11 +64,17 @@ impl TokenRequest {
                 ));
             }
         };
+        if bound && assertion.as_ref().is_some_and(|assertion| !assertion.bound) {
+            return Err(malformed(
+                "A bound token requires an assertion that is bound to the client certificate (jwt-pop).",
+            ));
+        }
         let claims = form.0.get("claims").map(String::as_str);
         Ok(Self {
             client_id: Guid::parse(client_id).ok_or_else(unknown_client)?,
             resource,
             bound,
+            assertion,
             capabilities: capabilities(claims)?,
         })
     }
@@ -97,6 +107,26 @@ impl Form {
             }
         }
         Ok(Self(parameters))
+    }
+
+    fn assertion(&self) -> Result<Option<Assertion>, ErrorResponse> {
+        let names = ["client_assertion", "client_assertion_type"];
+        if !names.iter().any(|name| self.0.contains_key(*name)) {
+            return Ok(None);
+        }
+        let bound = match self.required("client_assertion_type")? {
+            "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" => false,
+            "urn:ietf:params:oauth:client-assertion-type:jwt-pop" => true,
+            _ => {
+                return Err(malformed(
+                    "The value of 'client_assertion_type' is not supported here.",
+                ));
+            }
+        };
+        Ok(Some(Assertion {
+            text: self.required("client_assertion")?.to_owned(),
+            bound,
+        }))
     }
 
     fn required(&self, name: &str) -> Result<&str, ErrorResponse> {

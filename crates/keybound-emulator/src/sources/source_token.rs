@@ -30,7 +30,7 @@ impl SourceToken {
         call.note("resource", &request.resource);
         let contents = TokenContents {
             tenant: &state.config.tenant_id,
-            identity: request.identity,
+            principal: request.identity.into(),
             resource: &request.resource,
             bound_to: None,
             capabilities: &request.capabilities,
