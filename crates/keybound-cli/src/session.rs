@@ -44,7 +44,7 @@ impl Session {
         called: Option<&Url>,
     ) -> Result<Self, Failure> {
         check_effects(args)?;
-        let authority = args.app.configured_authority();
+        let authority = authority(args).or_else(|| args.app.authority_of_environment());
         let authority = authority.and_then(|url| Url::parse(&url).ok());
         let authority = authority.as_ref().filter(|_| args.app.is_set());
         // The variable is for the services of an emulator, of which a plain bearer token of an identity needs none with TLS.
@@ -139,6 +139,15 @@ fn of_file(
         .tls_engine(args.host.tls_engine.into())
 }
 
+/// The authority that the options name: with `--simulated` by default that of the emulator.
+fn authority(args: &TokenArgs) -> Option<String> {
+    let app = &args.app;
+    let emulated = || emulation::token_endpoint().map(|url| url.to_string());
+    let is_emulated = args.host.simulated && app.cloud.is_none();
+    let named = app.authority.clone();
+    named.or_else(|| is_emulated.then(emulated).flatten())
+}
+
 fn app_client(
     args: &TokenArgs,
     mut builder: ConfidentialClientBuilder,
@@ -147,7 +156,7 @@ fn app_client(
     if let Some(cloud) = args.app.cloud {
         builder = builder.cloud(cloud);
     }
-    if let Some(authority) = &args.app.authority {
+    if let Some(authority) = authority(args) {
         builder = builder.authority(authority);
     }
     let client = builder.on_step(steps.listener()).build();

@@ -164,6 +164,7 @@ keybound_testing::cases! {
     check, names_of_files(FOLDER, "txt");
     attestation_probe
     attestation_probe_json
+    call_app
     call_graph
     capabilities
     capabilities_app_service
@@ -185,7 +186,10 @@ keybound_testing::cases! {
     doctor_proxy_malformed
     doctor_skewed_clock
     doctor_v2_disabled
+    get_token_app
+    get_token_app_other_identity
     get_token_verbose
+    get_token_workload_identity
     help
     help_attestation_probe
     help_call
@@ -203,6 +207,7 @@ keybound_testing::cases! {
     selftest_no_keyguard
     simulated_refused
     simulated_refused_json
+    usage_app_without_tenant
     usage_attestation_library_sha256
     usage_ca_file_garbage
     usage_ca_file_missing
@@ -232,5 +237,6 @@ keybound_testing::cases! {
     usage_tls
     usage_two_identities
     usage_unknown
+    usage_workload_identity_unset
     version
 }

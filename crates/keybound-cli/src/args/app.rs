@@ -26,7 +26,7 @@ pub(crate) struct AppArgs {
     pub(crate) workload_identity: bool,
 
     /// The cloud of the app registration: public, us-government, china, france, germany or singapore [default: that of
-    /// AZURE_AUTHORITY_HOST, otherwise public]
+    /// AZURE_AUTHORITY_HOST, otherwise public; --simulated: the emulator]
     #[arg(long, value_name = "NAME", conflicts_with = "authority")]
     pub(crate) cloud: Option<Cloud>,
 
@@ -42,14 +42,13 @@ impl AppArgs {
         self.app_id.is_some() || self.workload_identity
     }
 
-    /// The authority of the option or of the environment, if any.
-    pub(crate) fn configured_authority(&self) -> Option<String> {
-        let of_environment = || {
-            let url = std::env::var_os("AZURE_AUTHORITY_HOST")?;
-            Some(url.to_string_lossy().into_owned())
-        };
-        let named = self.authority.clone().or_else(of_environment);
-        named.filter(|url| !url.is_empty() && self.cloud.is_none())
+    /// The authority of the environment, if no option names one.
+    pub(crate) fn authority_of_environment(&self) -> Option<String> {
+        if self.cloud.is_some() || self.authority.is_some() {
+            return None;
+        }
+        let url = std::env::var_os("AZURE_AUTHORITY_HOST").filter(|url| !url.is_empty())?;
+        Some(url.to_string_lossy().into_owned())
     }
 }
 
