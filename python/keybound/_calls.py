@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from keybound import _native
+from keybound._arguments import check
 from keybound._errors import InvalidRequest
 from keybound._identity import KeyStrength
 from keybound._message import outgoing_headers
 from keybound._not_picklable import NotPicklable
 from keybound._response import Response
+from keybound._settings import ClientBase
 from keybound._upload import is_in_memory, send_streamed
 
 TYPE_CHECKING = False
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
 
     from keybound import aio
     from keybound._resource import Content
-    from keybound._settings import ClientBase
     from keybound.aio._resource import AsyncContent
 
 _MAX_RESOURCES = 256
@@ -54,7 +55,8 @@ class BoundCalls(NotPicklable):
         """
         from secrets import token_hex
 
-        self._client = client._native
+        check("client", client, ClientBase, "a ManagedIdentityClient of keybound or keybound.aio")
+        self._client = client
         self._attested = attested
         self._min_strength = KeyStrength(min_strength)
         self._timeout = timeout
@@ -134,13 +136,13 @@ class BoundCalls(NotPicklable):
         return AsyncResponse(await send_streamed_async(content, request.given, request.start))
 
     def _acquire(self, resource: str) -> _native.AccessToken | _native.Operation[_native.AccessToken]:
-        return self._client.acquire_pop(resource, self._attested, self._min_strength, None, False, self._timeout)
+        return self._client._native.acquire_pop(resource, self._attested, self._min_strength, None, False, self._timeout)
 
     def _resource(self, name: str) -> _native.Resource:
         resource = self._resources.get(name)
         if resource is None:
             request = _native.Request.pop(name, self._attested, self._min_strength, None, False, self._timeout)
-            resource = self._client.resource(request, self._timeout, False, False)
+            resource = self._client._native.resource(request, self._timeout, False, False)
             # They are cheap to create again.
             if len(self._resources) >= _MAX_RESOURCES:
                 self._resources.clear()
@@ -186,6 +188,6 @@ class _Exchange:
     def start(self, body: bytes | _native.Upload | None) -> _native.Operation[_native.RawResponse]:
         calls = self._calls
         if self._resource is None:
-            return calls._client.send_unauthenticated(self._method, self._url, self._headers, body, self._timeout)
+            return calls._client._native.send_unauthenticated(self._method, self._url, self._headers, body, self._timeout)
         resource = calls._resource(self._resource)
         return resource.send(self._method, self._url, self._headers, body, self._timeout)

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 class ClientBase(NotPicklable):
     """What the blocking and the async client share: the settings."""
 
-    __slots__ = ("__weakref__", "_identity", "_native")
+    __slots__ = ("__weakref__", "_identity", "_imds_answered", "_native")
     _native: _native.Client
+    _imds_answered: bool
+    """Whether a credential has reached IMDS, for all credentials with this client."""
 
     def __init__(
         self,
@@ -66,6 +68,7 @@ class ClientBase(NotPicklable):
             raise TypeError(
                 f"the identity is a ManagedIdentity, such as ManagedIdentity.client_id(…), not {type(identity).__name__}"
             )
+        self._imds_answered = False
         self._identity = identity or ManagedIdentity.system_assigned()
         self._native = _native.Client(
             identity=(self._identity.kind, self._identity.id),

@@ -1,6 +1,6 @@
 //! Events of the crates, passed to Python's `logging`. The name of a logger is the target of the event with dots in place of colons.
 use crate::process::{self, Inside};
-use crate::records::{Record, WARNING, logger};
+use crate::records::{self, Record, WARNING, logger};
 use crate::time;
 use pyo3::prelude::*;
 use pyo3::{intern, sync::PyOnceLock};
@@ -42,6 +42,7 @@ fn root_logger(py: Python<'_>) -> PyResult<Py<PyAny>> {
     let root = logger(py, "keybound")?;
     let handler = py.import("logging")?.call_method0("NullHandler")?;
     root.call_method1("addHandler", (handler,))?;
+    records::install_fork_hooks(py)?;
     Ok(root.unbind())
 }
 

@@ -3,6 +3,7 @@
 use crate::process::{self, Inside};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -30,6 +31,8 @@ struct Queue {
     lost: usize,
     /// Whether a handler may be running.
     is_delivering: bool,
+    /// While the process forks.
+    is_paused: bool,
     has_thread: bool,
 }
 
@@ -65,6 +68,20 @@ impl Records {
         !waited.timed_out()
     }
 
+    /// Returns once no handler runs, or after a time. Later records wait for `resume`.
+    fn pause(&self, timeout: Duration) {
+        let mut queue = self.queue();
+        queue.is_paused = true;
+        let _ = self
+            .changed
+            .wait_timeout_while(queue, timeout, |queue| queue.is_delivering);
+    }
+
+    fn resume(&self) {
+        self.queue().is_paused = false;
+        self.changed.notify_all();
+    }
+
     fn run(&self) {
         process::mark_worker();
         loop {
@@ -87,7 +104,7 @@ impl Records {
     fn wait_for_record(&self) {
         let _queue = self
             .changed
-            .wait_while(self.queue(), |queue| queue.is_empty())
+            .wait_while(self.queue(), |queue| queue.is_paused || queue.is_empty())
             .unwrap_or_else(PoisonError::into_inner);
     }
 
@@ -104,6 +121,9 @@ impl Records {
 
     fn take(&self) -> Option<Record> {
         let mut queue = self.queue();
+        if queue.is_paused {
+            return None;
+        }
         let record = queue.waiting.pop_front().or_else(|| queue.take_lost());
         queue.is_delivering = record.is_some();
         record
@@ -129,6 +149,38 @@ impl Queue {
     }
 }
 
+/// Lets no handler run while the process forks: a child would wait for ever for the locks that the handler holds, such as that of a
+/// file's buffer. Hooks run before those that were registered earlier: `logging` has locked its own lock in its hook, which a handler
+/// may need, so `logging` is imported first.
+pub(crate) fn install_fork_hooks(py: Python<'_>) -> PyResult<()> {
+    let os = py.import("os")?;
+    if !os.hasattr("register_at_fork")? {
+        return Ok(());
+    }
+    let hooks = PyDict::new(py);
+    hooks.set_item("before", wrap_pyfunction!(before_fork, py)?)?;
+    hooks.set_item(
+        "after_in_parent",
+        wrap_pyfunction!(after_fork_in_parent, py)?,
+    )?;
+    os.call_method("register_at_fork", (), Some(&hooks))
+        .map(drop)
+}
+
+#[pyfunction]
+fn before_fork(py: Python<'_>) {
+    // A handler that forks cannot wait for itself.
+    if !process::is_worker() {
+        let records = process::records();
+        process::detached(py, || records.pause(PAUSE));
+    }
+}
+
+#[pyfunction]
+fn after_fork_in_parent() {
+    process::records().resume();
+}
+
 /// The logger of a name.
 pub(crate) fn logger<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     py.import(intern!(py, "logging"))?
@@ -148,6 +200,8 @@ fn name_thread(py: Python<'_>) -> PyResult<()> {
     thread.setattr("name", "keybound")
 }
 
+/// How long a fork waits for a handler, which may wait for a lock of the thread that forks.
+const PAUSE: Duration = Duration::from_secs(1);
 /// The level of `logging`.
 pub(crate) const WARNING: u8 = 30;
 /// In records: as many as some hundred acquisitions have at the level DEBUG.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import zlib
 from typing import TYPE_CHECKING, Any, cast
 
@@ -316,16 +317,71 @@ async def test_failed_acquisitions(emulator: Emulator) -> None:
     # A chain goes on if this host has no IMDS v2.
     emulator.inject("metadata=status:404*always")
     client = keybound.ManagedIdentityClient(**emulator.client_settings)
-    credential = keybound.azure.credential(keybound.BoundCalls(client))
-
-    class Next:
-        def get_token(self, *scopes: str, **options: Any) -> AccessToken:
-            return AccessToken("next", 2**31)
-
+    # Ends retries.
+    calls = keybound.BoundCalls(client, timeout=0.5)
+    credential = keybound.azure.credential(calls)
     assert ChainedTokenCredential(credential, Next()).get_token(RESOURCE).token == "next"
-    asynchronous = keybound.azure.aio.credential(keybound.BoundCalls(client))
+    asynchronous = keybound.azure.aio.credential(calls)
     with pytest.raises(CredentialUnavailableError):
         await asynchronous.get_token_info(RESOURCE)
+
+
+@pytest.fixture
+def silent_imds() -> Iterator[str]:
+    """An address that accepts connections and does not respond."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+class Next:
+    def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+        return AccessToken("next", 2**31)
+
+
+async def test_a_chain_goes_on_if_imds_does_not_respond(silent_imds: str) -> None:
+    client = keybound.ManagedIdentityClient(imds_endpoint=silent_imds)
+    bound = keybound.azure.credential(keybound.BoundCalls(client), probe_timeout=0.1)
+    bearer = keybound.azure.BearerCredential(client, probe_timeout=0.1)
+    for credential in (bound, bearer, keybound.azure.BearerCredential(client, timeout=0.1)):
+        assert ChainedTokenCredential(credential, Next()).get_token(RESOURCE).token == "next"
+    asynchronous = keybound.aio.ManagedIdentityClient(imds_endpoint=silent_imds)
+    async_bound = keybound.azure.aio.credential(keybound.BoundCalls(asynchronous), probe_timeout=0.1)
+    async_bearer = keybound.azure.aio.BearerCredential(asynchronous, probe_timeout=0.1)
+    for async_credential in (async_bound, async_bearer):
+        with pytest.raises(CredentialUnavailableError):
+            await async_credential.get_token_info(RESOURCE)
+
+
+async def test_imds_is_probed_once_for_a_client(emulator: Emulator) -> None:
+    client = keybound.ManagedIdentityClient(**emulator.client_settings)
+    # An answer of any kind.
+    emulator.inject("probe=status:403*always")
+    for _ in range(2):
+        keybound.azure.credential(keybound.BoundCalls(client)).get_token(RESOURCE)
+        keybound.azure.BearerCredential(client).get_token(RESOURCE)
+    requests = emulator.counts()["probe"]
+    assert requests >= 1
+    keybound.azure.credential(keybound.BoundCalls(client)).get_token(RESOURCE)
+    assert emulator.counts()["probe"] == requests
+    # Later, it has the timeout of the call.
+    emulator.inject("metadata=hang*always")
+    late = keybound.azure.BearerCredential(client, timeout=0.2)
+    with pytest.raises(CredentialUnavailableError):
+        late.get_token("https://graph.microsoft.com", claims="{}")
+
+
+def test_clients_of_the_other_kind(calls: BoundCalls) -> None:
+    blocking: Any = keybound.ManagedIdentityClient()
+    asynchronous: Any = keybound.aio.ManagedIdentityClient()
+    with pytest.raises(TypeError, match=r"client is a keybound\.ManagedIdentityClient, not keybound\.aio\.Man"):
+        keybound.azure.BearerCredential(asynchronous)
+    with pytest.raises(TypeError, match=r"client is a keybound\.aio\.ManagedIdentityClient, not keybound\.Man"):
+        keybound.azure.aio.BearerCredential(blocking)
+    for credential in (keybound.azure.credential, keybound.azure.aio.credential):
+        with pytest.raises(TypeError, match=r"calls is a keybound\.BoundCalls, not keybound\.Man"):
+            credential(blocking)
 
 
 async def test_bearer_tokens(emulator: Emulator) -> None:

@@ -133,6 +133,38 @@ def test_children_log(emulator: Emulator, client: ManagedIdentityClient, caplog:
     assert status_of(in_child(action)) == 0
 
 
+def test_no_handler_runs_while_the_process_forks(
+    emulator: Emulator, run: Callable[..., CompletedProcess[str]]
+) -> None:
+    # The handler holds the lock of its file for most of the time, and a child that inherits it locked waits for ever.
+    code = """
+import logging, os, sys, threading, time
+import keybound
+lock, held = threading.Lock(), threading.Event()
+class Handler(logging.Handler):
+    def emit(self, record):
+        with lock:
+            held.set()
+            time.sleep(0.01)
+logging.getLogger("keybound").addHandler(Handler())
+logging.getLogger("keybound").setLevel("DEBUG")
+client = keybound.ManagedIdentityClient()
+for _ in range(20):
+    client.acquire_token("https://vault.azure.net", force_refresh=True)
+    held.wait()
+    held.clear()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if lock.acquire(timeout=5) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+# The records arrive later.
+assert keybound._native.wait_for_records(30)
+assert held.is_set()
+"""
+    done = run(code)
+    assert done.returncode == 0, done.stderr
+
+
 def test_children_of_children(emulator: Emulator, client: ManagedIdentityClient) -> None:
     client.acquire_token(RESOURCE)
 

@@ -140,10 +140,10 @@ impl ProxyConfig {
     }
 
     /// The settings of the system that name a proxy in a way that is not supported, such as a script, so that connections are
-    /// direct. The first call may read the settings.
+    /// direct. Automatic detection alone is none: Windows enables it by default. The first call may read the settings.
     pub fn skipped_settings(&self) -> Option<String> {
         match &self.choice {
-            ProxyChoice::System(system) => system.skipped_settings().map(str::to_owned),
+            ProxyChoice::System(system) => system.skipped_proxies(),
             _ => None,
         }
     }

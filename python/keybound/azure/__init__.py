@@ -18,9 +18,12 @@ from azure.core.credentials import AccessToken, AccessTokenInfo
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceResponseError
 from azure.core.pipeline.transport import RequestsTransport
 
+from keybound._arguments import check
+from keybound._calls import BoundCalls
+from keybound._client import ManagedIdentityClient
 from keybound._errors import KeyboundError
 from keybound._identity import KeyStrength
-from keybound.azure._tokens import CredentialBase, credential_error, single_scope, token_info
+from keybound.azure._tokens import PROBE_TIMEOUT, CredentialBase, credential_error, single_scope, token_info
 from keybound.requests import BoundAdapter
 
 if TYPE_CHECKING:
@@ -28,15 +31,13 @@ if TYPE_CHECKING:
     from azure.core.pipeline.transport import HttpTransport
     from typing_extensions import Self
 
-    from keybound._calls import BoundCalls
-    from keybound._client import ManagedIdentityClient
 
 __all__ = ["BearerCredential", "BoundCredential", "credential", "transport"]
 
 
-def credential(calls: BoundCalls) -> BoundCredential:
+def credential(calls: BoundCalls, *, probe_timeout: float = PROBE_TIMEOUT) -> BoundCredential:
     """A credential for clients whose transport is that of the same calls."""
-    return BoundCredential(calls)
+    return BoundCredential(calls, probe_timeout=probe_timeout)
 
 
 def transport(calls: BoundCalls) -> HttpTransport[Any, Any]:
@@ -49,13 +50,27 @@ def transport(calls: BoundCalls) -> HttpTransport[Any, Any]:
     return _BoundTransport(calls)
 
 
-class BearerCredential(CredentialBase):
+class _Credential(CredentialBase):
+    def _probe(self) -> None:
+        probe = self._new_probe()
+        if probe is not None:
+            with self._probing():
+                probe.wait()
+
+
+class BearerCredential(_Credential):
     """A credential with bearer tokens that are acquired over mutual TLS, for services that accept no bound tokens; with any
     transport. Anyone who has such a token can use it.
     """
 
     def __init__(
-        self, client: ManagedIdentityClient, *, attested: bool = True, min_strength: KeyStrength = KeyStrength.KEYGUARD
+        self,
+        client: ManagedIdentityClient,
+        *,
+        attested: bool = True,
+        min_strength: KeyStrength = KeyStrength.KEYGUARD,
+        timeout: float = 60.0,
+        probe_timeout: float = PROBE_TIMEOUT,
     ) -> None:
         """Creates the credential; nothing is requested yet.
 
@@ -63,31 +78,38 @@ class BearerCredential(CredentialBase):
             client: acquires the tokens.
             attested: whether the key must be attested.
             min_strength: the minimum strength of the key.
+            timeout: of acquiring a token, in seconds.
+            probe_timeout: of the first request to IMDS, in seconds: the credential is unavailable if there is no response.
 
         """
+        check("client", client, ManagedIdentityClient, "a keybound.ManagedIdentityClient")
+        super().__init__(client, min(timeout, probe_timeout))
         self._client = client
         self._attested = attested
         self._min_strength = min_strength
+        self._timeout = timeout
 
     def get_token_info(self, *scopes: str, options: TokenRequestOptions | None = None) -> AccessTokenInfo:
         """Acquires a token for one scope. The claims of the options are passed on, other options are ignored.
 
         Raises:
-            ClientAuthenticationError: with the `keybound.KeyboundError` as its cause.
+            ClientAuthenticationError: as that of `BoundCredential`.
 
         """
-        claims = (options or {}).get("claims")
+        scope, claims = single_scope(scopes), (options or {}).get("claims")
         try:
+            self._probe()
             token = self._client.acquire_token(
-                single_scope(scopes),
+                scope,
                 attested=self._attested,
                 min_strength=self._min_strength,
                 bearer_over_mtls=True,
                 claims=claims,
+                timeout=self._timeout,
             )
         except KeyboundError as error:
             raise credential_error(error) from error
-        return token_info(token, token.token)
+        return token_info(token)
 
     def get_token(self, *scopes: str, claims: str | None = None, **_options: Any) -> AccessToken:
         """As `get_token_info`, for clients that call this method."""
@@ -104,15 +126,23 @@ class BearerCredential(CredentialBase):
         self.close()
 
 
-class BoundCredential(CredentialBase):
+class BoundCredential(_Credential):
     """A credential whose tokens are placeholders, for clients whose transport is that of the same calls.
 
     It acquires the token, so that a failure is an error of the credential. With another transport the service rejects the requests,
     and no token is disclosed.
     """
 
-    def __init__(self, calls: BoundCalls) -> None:
-        """Creates the credential; nothing is requested yet."""
+    def __init__(self, calls: BoundCalls, *, probe_timeout: float = PROBE_TIMEOUT) -> None:
+        """Creates the credential; nothing is requested yet.
+
+        Args:
+            calls: acquire the tokens.
+            probe_timeout: as in `BearerCredential`.
+
+        """
+        check("calls", calls, BoundCalls, "a keybound.BoundCalls")
+        super().__init__(calls._client, min(calls._timeout, probe_timeout))
         self._calls = calls
 
     def get_token_info(self, *scopes: str, options: TokenRequestOptions | None = None) -> AccessTokenInfo:  # noqa: ARG002
@@ -121,11 +151,13 @@ class BoundCredential(CredentialBase):
 
         Raises:
             ClientAuthenticationError: with the `keybound.KeyboundError` as its cause. It is an
-                `azure.identity.CredentialUnavailableError` if this host has no IMDS v2, so that a chain tries its next credential.
+                `azure.identity.CredentialUnavailableError` if this host has no IMDS v2 or IMDS does not respond, so that a chain
+                tries its next credential.
 
         """
         scope = single_scope(scopes)
         try:
+            self._probe()
             token = self._calls.acquire_token(scope)
         except KeyboundError as error:
             raise credential_error(error) from error

@@ -10,10 +10,13 @@ from azure.core.pipeline.transport import AsyncHttpTransport
 from azure.core.rest import HttpRequest
 
 from keybound._adapter import header_pairs, is_connection_failure
+from keybound._arguments import check
+from keybound._calls import BoundCalls
 from keybound._errors import KeyboundError
 from keybound._identity import KeyStrength
+from keybound.aio._client import ManagedIdentityClient
 from keybound.azure._response import AsyncResponse
-from keybound.azure._tokens import CredentialBase, credential_error, single_scope, token_info
+from keybound.azure._tokens import PROBE_TIMEOUT, CredentialBase, credential_error, single_scope, token_info
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -22,15 +25,13 @@ if TYPE_CHECKING:
     from azure.core.rest import AsyncHttpResponse
     from typing_extensions import Self
 
-    from keybound._calls import BoundCalls
-    from keybound.aio import ManagedIdentityClient
 
 __all__ = ["BearerCredential", "BoundCredential", "credential", "transport"]
 
 
-def credential(calls: BoundCalls) -> BoundCredential:
+def credential(calls: BoundCalls, *, probe_timeout: float = PROBE_TIMEOUT) -> BoundCredential:
     """As `keybound.azure.credential`, for asynchronous clients."""
-    return BoundCredential(calls)
+    return BoundCredential(calls, probe_timeout=probe_timeout)
 
 
 def transport(calls: BoundCalls) -> AsyncHttpTransport[HttpRequest, AsyncHttpResponse]:
@@ -38,11 +39,25 @@ def transport(calls: BoundCalls) -> AsyncHttpTransport[HttpRequest, AsyncHttpRes
     return _BoundTransport(calls)
 
 
-class BearerCredential(CredentialBase):
+class _Credential(CredentialBase):
+    async def _probe(self) -> None:
+        probe = self._new_probe()
+        if probe is not None:
+            with self._probing():
+                await probe
+
+
+class BearerCredential(_Credential):
     """As `keybound.azure.BearerCredential`, for asynchronous clients."""
 
     def __init__(
-        self, client: ManagedIdentityClient, *, attested: bool = True, min_strength: KeyStrength = KeyStrength.KEYGUARD
+        self,
+        client: ManagedIdentityClient,
+        *,
+        attested: bool = True,
+        min_strength: KeyStrength = KeyStrength.KEYGUARD,
+        timeout: float = 60.0,
+        probe_timeout: float = PROBE_TIMEOUT,
     ) -> None:
         """Creates the credential; nothing is requested yet.
 
@@ -50,26 +65,33 @@ class BearerCredential(CredentialBase):
             client: acquires the tokens.
             attested: whether the key must be attested.
             min_strength: the minimum strength of the key.
+            timeout: of acquiring a token, in seconds.
+            probe_timeout: of the first request to IMDS, in seconds: the credential is unavailable if there is no response.
 
         """
+        check("client", client, ManagedIdentityClient, "a keybound.aio.ManagedIdentityClient")
+        super().__init__(client, min(timeout, probe_timeout))
         self._client = client
         self._attested = attested
         self._min_strength = min_strength
+        self._timeout = timeout
 
     async def get_token_info(self, *scopes: str, options: TokenRequestOptions | None = None) -> AccessTokenInfo:
         """As `keybound.azure.BearerCredential.get_token_info`."""
-        claims = (options or {}).get("claims")
+        scope, claims = single_scope(scopes), (options or {}).get("claims")
         try:
+            await self._probe()
             token = await self._client.acquire_token(
-                single_scope(scopes),
+                scope,
                 attested=self._attested,
                 min_strength=self._min_strength,
                 bearer_over_mtls=True,
                 claims=claims,
+                timeout=self._timeout,
             )
         except KeyboundError as error:
             raise credential_error(error) from error
-        return token_info(token, token.token)
+        return token_info(token)
 
     async def get_token(self, *scopes: str, claims: str | None = None, **_options: Any) -> AccessToken:
         """As `get_token_info`, for clients that call this method."""
@@ -91,17 +113,26 @@ class BearerCredential(CredentialBase):
         await self.close()
 
 
-class BoundCredential(CredentialBase):
+class BoundCredential(_Credential):
     """As `keybound.azure.BoundCredential`, for asynchronous clients."""
 
-    def __init__(self, calls: BoundCalls) -> None:
-        """Creates the credential; nothing is requested yet."""
+    def __init__(self, calls: BoundCalls, *, probe_timeout: float = PROBE_TIMEOUT) -> None:
+        """Creates the credential; nothing is requested yet.
+
+        Args:
+            calls: acquire the tokens.
+            probe_timeout: as in `BearerCredential`.
+
+        """
+        check("calls", calls, BoundCalls, "a keybound.BoundCalls")
+        super().__init__(calls._client, min(calls._timeout, probe_timeout))
         self._calls = calls
 
     async def get_token_info(self, *scopes: str, options: TokenRequestOptions | None = None) -> AccessTokenInfo:  # noqa: ARG002
         """As `keybound.azure.BoundCredential.get_token_info`."""
         scope = single_scope(scopes)
         try:
+            await self._probe()
             token = await self._calls.acquire_token_async(scope)
         except KeyboundError as error:
             raise credential_error(error) from error

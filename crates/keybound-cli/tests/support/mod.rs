@@ -5,6 +5,8 @@ mod captured;
 pub mod echo;
 pub mod emulated;
 pub mod source;
+#[cfg(unix)]
+pub mod terminal;
 
 use std::ffi::OsStr;
 use std::path::Path;

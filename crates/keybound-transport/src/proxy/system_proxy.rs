@@ -22,7 +22,7 @@ type Read = dyn Fn(SettingsSource) -> Result<Settings, SkippedSetting> + Send + 
 enum Selection {
     Proxy(Arc<HttpProxy>, Vec<Bypass>),
     /// No proxy, with the skipped settings.
-    Direct(Option<String>),
+    Direct(Skipped),
 }
 
 impl SystemProxy {
@@ -60,10 +60,20 @@ impl SystemProxy {
     }
 
     /// The skipped settings, if no proxy is used.
-    pub(super) fn skipped_settings(&self) -> Option<&str> {
+    pub(super) fn skipped_settings(&self) -> Option<String> {
+        self.skipped()?.text()
+    }
+
+    /// The same, unless there is only automatic detection.
+    pub(super) fn skipped_proxies(&self) -> Option<String> {
+        let skipped = self.skipped().filter(|skipped| skipped.is_warning);
+        skipped?.text()
+    }
+
+    fn skipped(&self) -> Option<&Skipped> {
         match self.selection() {
             Selection::Proxy(..) => None,
-            Selection::Direct(skipped) => skipped.as_deref(),
+            Selection::Direct(skipped) => Some(skipped),
         }
     }
 
@@ -102,7 +112,7 @@ fn select(read: &Read) -> Selection {
             }
         });
     skipped.log();
-    selection.unwrap_or_else(|| Selection::Direct(skipped.text()))
+    selection.unwrap_or(Selection::Direct(skipped))
 }
 
 /// `None` if the settings name no proxy that can be used.
@@ -124,7 +134,7 @@ fn select_from(
             let bypass = settings.bypass.as_deref().unwrap_or_default();
             Some(Selection::Proxy(Arc::new(proxy), exceptions(bypass)))
         }
-        Ok(HttpsProxy::None) => Some(Selection::Direct(skipped.text())),
+        Ok(HttpsProxy::None) => Some(Selection::Direct(skipped.clone())),
         Ok(HttpsProxy::NotSet) => None,
         Err(error) => {
             skipped.add(source, SkippedSetting::Proxies(error));
@@ -134,7 +144,7 @@ fn select_from(
 }
 
 /// The settings that are not used.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 struct Skipped {
     messages: Vec<String>,
     is_warning: bool,
@@ -331,7 +341,9 @@ mod tests {
             assert_eq!(logged.len(), 1, "{logged:?}");
             assert_eq!(logged[0].level, level, "{logged:?}");
             assert!(logged[0].name.starts_with(message), "{logged:?}");
-            assert_eq!(system.skipped_settings(), Some(message));
+            assert_eq!(system.skipped_settings().as_deref(), Some(message));
+            let is_warning = level == Level::WARN;
+            assert_eq!(system.skipped_proxies().is_some(), is_warning, "{message}");
             assert!(!format!("{system:?}{logged:?}").contains("swordfish"));
         }
     }

@@ -1,0 +1,25 @@
+"""Checks of arguments, whose errors name the argument."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+def check(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
+    """Fails unless the value is of a type.
+
+    Raises:
+        TypeError: with the name of the argument, and what it must be.
+
+    """
+    if not isinstance(value, kind):
+        fail(name, value, expected)
+
+
+def fail(name: str, value: object, expected: str) -> NoReturn:
+    """Fails as `check` does. The value may be a secret."""
+    kind = type(value)
+    found = kind.__name__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__name__}"
+    raise TypeError(f"{name} is {expected}, not {found}")
