@@ -133,7 +133,7 @@ class BoundCalls(NotPicklable):
         request = _Exchange(self, method, url, headers, timeout)
         if is_in_memory(content):
             return AsyncResponse(await request.start(content.encode() if isinstance(content, str) else content))
-        return AsyncResponse(await send_streamed_async(content, request.given, request.start))
+        return await send_streamed_async(content, request.given, request.start, request.timeout)
 
     def _acquire(self, resource: str) -> _native.AccessToken | _native.Operation[_native.AccessToken]:
         return self._client._native.acquire_pop(resource, self._attested, self._min_strength, None, False, self._timeout)
@@ -168,7 +168,7 @@ class _Exchange:
         self._calls = calls
         self._method = method
         self._url = url
-        self._timeout = calls._timeout if timeout is None else timeout
+        self.timeout = calls._timeout if timeout is None else timeout
         self._headers = [(name, value) for name, value in self.given if name.lower() not in _OF_CONNECTION]
         self._resource = self._resource_of_placeholder()
 
@@ -188,6 +188,6 @@ class _Exchange:
     def start(self, body: bytes | _native.Upload | None) -> _native.Operation[_native.RawResponse]:
         calls = self._calls
         if self._resource is None:
-            return calls._client._native.send_unauthenticated(self._method, self._url, self._headers, body, self._timeout)
+            return calls._client._native.send_unauthenticated(self._method, self._url, self._headers, body, self.timeout)
         resource = calls._resource(self._resource)
-        return resource.send(self._method, self._url, self._headers, body, self._timeout)
+        return resource.send(self._method, self._url, self._headers, body, self.timeout)

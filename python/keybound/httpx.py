@@ -15,6 +15,7 @@ import httpx
 
 from keybound._adapter import call_timeout, header_pairs, is_connection_failure
 from keybound._errors import DeadlineReached, KeyboundError
+from keybound._upload import Converted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterator
@@ -184,7 +185,9 @@ def _content(request: httpx.Request) -> Any:
     try:
         return request.content or None
     except httpx.RequestNotRead:
-        return request.stream
+        pass
+    # Streams of httpx read the body that the caller passed, which they know only themselves.
+    return Converted(request.stream, getattr(request.stream, "_stream", request.stream))
 
 
 def _timeout(request: httpx.Request) -> float | None:

@@ -20,6 +20,7 @@ from urllib3.util import Timeout
 
 from keybound._adapter import call_timeout, header_pairs, is_connection_failure
 from keybound._errors import DeadlineReached, KeyboundError
+from keybound._upload import Converted, encoded_chunks, is_in_memory
 from keybound._urllib3_response import new_response
 
 if TYPE_CHECKING:
@@ -119,10 +120,13 @@ class BoundAdapter(HTTPAdapter):
         if cert is not None:
             raise ValueError("cert: the certificate is that of the client")
         method, url = request.method or "GET", request.url or ""
-        body: Any = request.body
         try:
             response = self._calls.send(
-                method, url, headers=header_pairs(request.headers.items()), content=body, timeout=_call_timeout(timeout)
+                method,
+                url,
+                headers=header_pairs(request.headers.items()),
+                content=_content(request.body),
+                timeout=_call_timeout(timeout),
             )
         except KeyboundError as error:
             if not is_connection_failure(error):
@@ -138,12 +142,21 @@ class BoundAdapter(HTTPAdapter):
         raise TypeError("a BoundAdapter cannot be pickled or copied: its connections and keys are those of this process")
 
 
+def _content(body: Any) -> Any:
+    # As requests, it encodes text.
+    return body if is_in_memory(body) else Converted(encoded_chunks(body), body)
+
+
 def _call_timeout(timeout: _Timeout) -> float | None:
     if isinstance(timeout, Timeout):
         started = timeout.clone()
         started.start_connect()
         return call_timeout(*map(Timeout.resolve_default_timeout, (started.connect_timeout, started.read_timeout)))
-    return call_timeout(*timeout) if isinstance(timeout, tuple) else timeout
+    if isinstance(timeout, tuple):
+        if len(timeout) != 2:
+            raise ValueError(f"the timeout {timeout} is not a number or a pair of the connect and the read timeout")
+        return call_timeout(*timeout)
+    return timeout
 
 
 def _converted(error: KeyboundError, request: requests.PreparedRequest) -> requests.exceptions.RequestException:

@@ -10,7 +10,7 @@ Retries and redirects are those of urllib3; the connections are those of the cli
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from urllib3 import HTTPHeaderDict, HTTPResponse, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPSConnection
@@ -19,11 +19,11 @@ from urllib3.util import SKIP_HEADER
 
 from keybound._adapter import call_timeout, header_pairs, is_connection_failure
 from keybound._errors import DeadlineReached, KeyboundError
-from keybound._upload import check_unused, mark_used
+from keybound._upload import Converted, encoded_chunks, is_in_memory
 from keybound._urllib3_response import new_response
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from urllib3 import BaseHTTPResponse, Retry, Timeout
 
@@ -154,14 +154,5 @@ def _headers(headers: Mapping[str, str] | None) -> list[tuple[str, str]]:
 
 
 def _content(body: Any) -> Any:
-    is_iterable = not isinstance(body, (bytes, str, bytearray, memoryview)) and not hasattr(body, "read")
-    if body is None or not is_iterable:
-        return body
-    check_unused(body)
-    return _parts(body)
-
-
-def _parts(body: Any) -> Iterator[bytes]:
-    mark_used(body)
-    for part in body:
-        yield part.encode() if isinstance(part, str) else cast("bytes", part)
+    # As urllib3, it encodes text.
+    return body if is_in_memory(body) else Converted(encoded_chunks(body), body)

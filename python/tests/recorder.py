@@ -27,8 +27,13 @@ class Recorder:
         self.origin = f"https://127.0.0.1:{listener.getsockname()[1]}"
         self.ca_pem = certificate.read_bytes()
         self.requests: list[bytes] = []
+        self.responded = threading.Event()
+        """Whether `respond_early` has taken effect."""
+        self.was_left = threading.Event()
+        """Whether a client closed its connection before its request was complete."""
         self._response = b""
         self._holds = False
+        self._early = b""
         self._listener = listener
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(certificate)
@@ -54,6 +59,11 @@ class Recorder:
         """Responds with a part of a body of this length, and waits for the client to close the connection."""
         self._response = f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode() + part
         self._holds = True
+
+    def respond_early(self, status: str, body: bytes, rest: bytes = b"") -> None:
+        """Responds as soon as the head of a request is received, except for the rest of the body."""
+        self._early = f"HTTP/1.1 {status}\r\nContent-Length: {len(body) + len(rest)}\r\n\r\n".encode() + body
+        self._response = rest
 
     def only_head(self) -> str:
         """The head of the only request, in lower case."""
@@ -95,8 +105,12 @@ class Recorder:
         with self._context.wrap_socket(connection, server_side=True) as stream:
             request = b""
             while not _is_complete(request):
+                if self._early and b"\r\n\r\n" in request and not self.responded.is_set():
+                    stream.sendall(self._early)
+                    self.responded.set()
                 chunk = stream.recv(65536)
                 if not chunk:
+                    self.was_left.set()
                     return
                 request += chunk
             self.requests.append(request)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING, Any
+import weakref
+from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 import requests
 from conftest import RESOURCE, wait_for_records
-from libraries import LIBRARIES, REQUESTS, URLLIB3, Library
+from libraries import HTTPX, LIBRARIES, REQUESTS, URLLIB3, Library
 
 import keybound
 
@@ -166,18 +167,95 @@ def test_generated_bodies_are_whole_after_a_failed_acquisition(
     assert recorder.only_chunks() == b"".join(ten_parts())
 
 
-@pytest.mark.parametrize("library", [REQUESTS, URLLIB3], ids=str)
+class Again:
+    """A body that can be read any number of times."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        return ten_parts()
+
+
+class Unseekable(Again):
+    """A file such as a pipe."""
+
+    def __init__(self) -> None:
+        self._parts = ten_parts()
+
+    def read(self, size: int = -1) -> bytes:
+        return next(self._parts, b"")
+
+
+class Once:
+    """An iterator that cannot be referred to weakly, and hides that it is equal to none."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self) -> None:
+        self._parts = ten_parts()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._parts)
+
+    def __eq__(self, other: object) -> bool:
+        raise AssertionError
+
+
+READ_ONCE: dict[str, Callable[[], Any]] = {
+    "generator": ten_parts,
+    "map": lambda: map(bytes, ten_parts()),
+    "iterator of a list": lambda: iter(list(ten_parts())),
+    "iterator of a class": Once,
+    "file": Unseekable,
+}
+
+
+@pytest.mark.parametrize("library", [REQUESTS, URLLIB3, HTTPX], ids=str)
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-def test_a_generator_is_not_sent_twice(library: Library, method: str, recorder: Recorder, calls: BoundCalls) -> None:
-    body = ten_parts()
+@pytest.mark.parametrize("form", READ_ONCE)
+def test_what_is_read_once_is_not_sent_twice(
+    library: Library, method: str, form: str, recorder: Recorder, calls: BoundCalls
+) -> None:
+    body = READ_ONCE[form]()
     recorder.cut()
     # urllib3 repeats a PUT.
     with pytest.raises((library.may_have_been_sent, keybound.InvalidRequest)):
         library.send(calls, RESOURCE, method, f"{recorder.origin}/x", body)
     recorder.respond(b"ok")
-    with pytest.raises(keybound.InvalidRequest, match="generator"):
+    with pytest.raises(keybound.InvalidRequest, match="iterator") as caught:
         library.send(calls, RESOURCE, method, f"{recorder.origin}/x", body)
+    assert not caught.value.may_have_been_sent
     assert recorder.only_chunks() == b"".join(ten_parts())
+
+
+@of_each_library
+def test_what_can_be_read_again_is_sent_again(library: Library, recorder: Recorder, calls: BoundCalls) -> None:
+    recorder.respond(b"ok")
+    body = Again()
+    for _ in range(2):
+        recorder.requests.clear()
+        assert library.send(calls, RESOURCE, "PUT", f"{recorder.origin}/x", body).body == b"ok"
+        assert recorder.only_chunks() == b"".join(ten_parts())
+
+
+def test_bodies_that_were_sent_are_not_kept(recorder: Recorder, calls: BoundCalls) -> None:
+    class Step:
+        def __call__(self, part: bytes) -> bytes:
+            return part
+
+    recorder.respond(b"ok")
+    step = Step()
+    kept = weakref.ref(step)
+    body = map(step, ten_parts())
+    del step
+    calls.send("PUT", recorder.origin, content=body)
+    calls.send("PUT", recorder.origin, content=iter([b"other"]))
+    with pytest.raises(keybound.InvalidRequest):
+        calls.send("PUT", recorder.origin, content=body)
+    del body
+    calls.send("PUT", recorder.origin, content=iter([b"other"]))
+    assert kept() is None
 
 
 @of_each_library

@@ -11,8 +11,13 @@ from keybound import aio
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from recorder import Recorder
 
     from keybound.emulator import Emulator
+
+pytest_plugins = ["recorder"]
 
 
 @pytest.fixture
@@ -101,6 +106,106 @@ async def test_cancelling_a_task_ends_its_request(emulator: Emulator, warm_aio_c
     response = await warm_aio_client.resource(RESOURCE).get(secret(emulator))
     assert response.status_code == 200
     assert response.tls["reused"] is False
+
+
+class Source:
+    """A body whose generator never produces its second part."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        try:
+            yield b"first"
+            await asyncio.Event().wait()
+            yield b"second"
+        finally:
+            self.is_closed = True
+
+
+async def test_the_timeout_counts_while_a_body_is_awaited(emulator: Emulator, warm_aio_client: aio.ManagedIdentityClient) -> None:
+    for timeouts in ({"timeout": 1.0}, {}):
+        source = Source()
+        vault = warm_aio_client.resource(RESOURCE, timeout=60 if timeouts else 1)
+        call = vault.put(secret(emulator, "slow"), content=source.parts(), **timeouts)
+        with pytest.raises(keybound.DeadlineReached, match="caller produced the next part") as caught:
+            await asyncio.wait_for(call, 20)
+        assert caught.value.may_have_been_sent
+        assert source.is_closed
+
+
+@pytest.mark.parametrize("length", [10, 1_000_000])
+async def test_an_early_error_ends_the_wait_for_a_body(
+    recorder: Recorder, recorder_certificate: Path, emulator: Emulator, length: int
+) -> None:
+    settings = emulator.client_settings
+    settings["loopback_ca_pem"] += recorder_certificate.read_bytes()
+    recorder.respond_early("400 Bad Request", b"x" * length)
+    source = Source()
+    client = aio.ManagedIdentityClient(**settings)
+    response = await asyncio.wait_for(client.resource(RESOURCE).put(recorder.origin, content=source.parts()), 20)
+    assert response.status_code == 400
+    assert source.is_closed
+    assert await response.read() == b"x" * length
+
+
+async def test_a_body_is_sent_after_an_early_success(recorder: Recorder, recorder_certificate: Path, emulator: Emulator) -> None:
+    settings = emulator.client_settings
+    settings["loopback_ca_pem"] += recorder_certificate.read_bytes()
+    vault = aio.ManagedIdentityClient(**settings).resource(RESOURCE)
+    recorder.respond_early("200 OK", b"head, ", rest=b"and all")
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"first "
+        assert await asyncio.to_thread(recorder.responded.wait, 20)
+        yield b"second"
+
+    response = await vault.put(recorder.origin, content=parts())
+    assert await response.read() == b"head, and all"
+    assert recorder.only_chunks() == b"first second"
+
+
+async def test_the_timeout_counts_after_an_early_success(
+    recorder: Recorder, recorder_certificate: Path, emulator: Emulator
+) -> None:
+    settings = emulator.client_settings
+    settings["loopback_ca_pem"] += recorder_certificate.read_bytes()
+    recorder.respond_early("200 OK", b"ok")
+    source = Source()
+    call = aio.ManagedIdentityClient(**settings).resource(RESOURCE).put(recorder.origin, content=source.parts(), timeout=1)
+    with pytest.raises(keybound.DeadlineReached, match="caller produced the next part"):
+        await asyncio.wait_for(call, 20)
+    assert source.is_closed
+
+
+async def test_a_cancelled_call_closes_the_source_of_its_body(
+    emulator: Emulator, warm_aio_client: aio.ManagedIdentityClient
+) -> None:
+    source = Source()
+    started = asyncio.Event()
+
+    async def parts() -> AsyncIterator[bytes]:
+        async for part in source.parts():
+            started.set()
+            yield part
+
+    task = asyncio.create_task(warm_aio_client.resource(RESOURCE).put(secret(emulator), content=parts()))
+    await started.wait()
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert source.is_closed
+
+
+async def test_a_failing_source_ends_the_call(emulator: Emulator, warm_aio_client: aio.ManagedIdentityClient) -> None:
+    async def failing() -> AsyncIterator[bytes]:
+        yield b'{"value":"half'
+        raise LookupError("the source of the body")
+
+    with pytest.raises(LookupError):
+        await warm_aio_client.resource(RESOURCE).put(secret(emulator, "half"), content=failing())
+    assert (await warm_aio_client.resource(RESOURCE).get(secret(emulator, "half"))).status_code == 404
 
 
 async def test_other_tasks_of_a_request_survive_a_cancelled_one(emulator: Emulator, aio_client: aio.ManagedIdentityClient) -> None:

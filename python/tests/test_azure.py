@@ -489,21 +489,24 @@ async def test_asynchronous_bodies_are_whole_after_a_refused_connection(late_rec
     assert late_recorder.only_chunks() == b"".join(put_body())
 
 
-async def test_a_generator_is_not_sent_twice(recorder: Recorder, calls: BoundCalls) -> None:
+@pytest.mark.parametrize("form", ["generator", "map"])
+async def test_what_is_read_once_is_not_sent_twice(recorder: Recorder, calls: BoundCalls, form: str) -> None:
     recorder.cut()
     headers = {"Authorization": f"Bearer {calls.placeholder(RESOURCE)}"}
-    request = HttpRequest("PUT", recorder.origin, content=put_body(), headers=headers)
+    body = put_body() if form == "generator" else map(bytes, put_body())
+    request = HttpRequest("PUT", recorder.origin, content=body, headers=headers)
     client: PipelineClient[Any, Any] = PipelineClient(
         recorder.origin, policies=[RetryPolicy(retry_backoff_factor=0)], transport=keybound.azure.transport(calls)
     )
-    with pytest.raises(ClientAuthenticationError, match="generator"):
+    with pytest.raises(ClientAuthenticationError, match="iterator"):
         client.send_request(request)
     assert recorder.only_chunks() == b"".join(put_body())
-    request = HttpRequest("PUT", recorder.origin, content=async_put_body(), headers=headers)
+    asynchronous_body = async_put_body() if form == "generator" else map(bytes, put_body())
+    request = HttpRequest("PUT", recorder.origin, content=asynchronous_body, headers=headers)
     asynchronous: AsyncPipelineClient[Any, Any] = AsyncPipelineClient(
         recorder.origin, policies=[AsyncRetryPolicy(retry_backoff_factor=0)], transport=keybound.azure.aio.transport(calls)
     )
-    with pytest.raises(ClientAuthenticationError, match="generator"):
+    with pytest.raises(ClientAuthenticationError, match="iterator"):
         await asynchronous.send_request(request)
     assert len(recorder.requests) == 2
 

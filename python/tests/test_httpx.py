@@ -13,6 +13,8 @@ import keybound.aio
 import keybound.httpx
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from recorder import Recorder
 
     from keybound import BoundCalls
@@ -99,6 +101,41 @@ def test_cookies_and_hooks(recorder: Recorder, calls: BoundCalls) -> None:
         client.get(recorder.origin)
         assert dict(client.cookies) == {"a": "1", "b": "2"}
     assert seen == [f"Bearer {calls.placeholder(RESOURCE)}"]
+
+
+async def test_what_is_read_once_is_not_sent_twice(recorder: Recorder, calls: BoundCalls) -> None:
+    class Parts:
+        def __init__(self) -> None:
+            self._parts = iter([b"1", b"2"])
+
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            return self
+
+        async def __anext__(self) -> bytes:
+            for part in self._parts:
+                return part
+            raise StopAsyncIteration
+
+    async def generated() -> AsyncIterator[bytes]:
+        async for part in Parts():
+            yield part
+
+    async with keybound.httpx.async_client(calls, RESOURCE) as client:
+        for body in (Parts(), generated()):
+            recorder.requests.clear()
+            recorder.cut()
+            with pytest.raises(httpx.ReadError):
+                await client.put(recorder.origin, content=body)
+            recorder.respond(b"ok")
+            with pytest.raises(keybound.InvalidRequest, match="iterator"):
+                await client.put(recorder.origin, content=body)
+            assert recorder.only_chunks() == b"12"
+
+
+def test_redirects_do_not_repeat_what_is_read_once(emulator: Emulator, calls: BoundCalls) -> None:
+    emulator.inject("vault=redirect:/secrets/new?api-version=7.4*1")
+    with keybound.httpx.client(calls, RESOURCE, follow_redirects=True) as client, pytest.raises(keybound.InvalidRequest):
+        client.put(secret(emulator, "new"), content=iter([b'{"value":', b'"v"}']))
 
 
 def test_bodies_of_files(emulator: Emulator, recorder: Recorder, calls: BoundCalls) -> None:

@@ -115,6 +115,12 @@ def test_forms_of_timeouts(timeout: Any, emulator: Emulator, calls: BoundCalls) 
         session.get(secret(emulator), timeout=timeout)
 
 
+def test_timeouts_of_three_parts_are_errors(emulator: Emulator, calls: BoundCalls) -> None:
+    with pytest.raises(ValueError, match="pair"):
+        keybound.requests.session(calls, RESOURCE).get(secret(emulator), timeout=(1, 2, 3))  # type: ignore[arg-type]
+    assert sent(emulator) == []
+
+
 @pytest.mark.parametrize("timeout", [None, (1, None), (None, 0.1), (None, None)], ids=str)
 def test_parts_without_a_timeout_have_that_of_the_calls(timeout: Any, emulator: Emulator, calls: BoundCalls) -> None:
     emulator.inject("vault=delay:700*1")
@@ -143,6 +149,21 @@ def test_files(recorder: Recorder, calls: BoundCalls) -> None:
     recorder.requests.clear()
     session.post(f"{recorder.origin}/x", data="text ü".encode())
     assert recorder.only_body() == "text ü".encode()
+
+
+@pytest.mark.filterwarnings("ignore:Requests has determined the content-length")
+@pytest.mark.parametrize("form", ["file", "open file", "iterator"])
+def test_text_is_encoded_as_by_requests(form: str, recorder: Recorder, calls: BoundCalls, tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_text("text ü", encoding="utf-8")
+    recorder.respond(b"")
+    with path.open(encoding="utf-8") as opened:
+        body: Any = {"file": io.StringIO("text"), "open file": opened, "iterator": iter(["te", b"xt"])}[form]
+        keybound.requests.session(calls, RESOURCE).post(recorder.origin, data=body)
+    if form == "iterator":
+        assert recorder.only_chunks() == b"text"
+    else:
+        assert recorder.only_body() == {"file": b"text", "open file": "text ü".encode()}[form]
 
 
 def test_retries_of_the_caller_do_not_exist(recorder: Recorder, calls: BoundCalls) -> None:

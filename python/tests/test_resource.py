@@ -12,8 +12,12 @@ from keybound import ManagedIdentityClient, ResourceClient
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from recorder import Recorder
+
+    from keybound import BoundCalls
     from keybound.emulator import Emulator
 
+pytest_plugins = ["recorder"]
 QUERY = "api-version=7.4"
 
 
@@ -173,6 +177,17 @@ def test_timeouts(emulator: Emulator, vault: ResourceClient) -> None:
         vault.get(secret(emulator), timeout=0.3)
     assert caught.value.may_have_been_sent
     assert caught.value.stage == "resource"
+
+
+def test_a_slow_source_is_not_a_slow_service(recorder: Recorder, calls: BoundCalls) -> None:
+    def slow() -> Iterator[bytes]:
+        yield b"first"
+        assert recorder.was_left.wait(20)
+        yield b"second"
+
+    with pytest.raises(keybound.DeadlineReached, match="caller produced the next part") as caught:
+        calls.send("PUT", recorder.origin, content=slow(), timeout=0.5)
+    assert caught.value.may_have_been_sent
 
 
 @pytest.mark.parametrize(

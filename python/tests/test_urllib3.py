@@ -78,6 +78,9 @@ def test_forms_of_bodies(recorder: Recorder, calls: BoundCalls) -> None:
     pool.request("POST", recorder.origin, body=io.BytesIO(b"file"))
     assert b"file" in recorder.only_body()
     recorder.requests.clear()
+    pool.request("POST", recorder.origin, body=io.StringIO("text ü"))
+    assert recorder.only_chunks() == "text ü".encode()
+    recorder.requests.clear()
     pool.request("POST", recorder.origin, body=iter(["text", b"bytes"]))
     assert b"4\r\ntext\r\n5\r\nbytes\r\n" in recorder.only_body()
 

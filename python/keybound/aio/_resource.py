@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 class ResourceClient(NotPicklable):
     """Sends requests to a resource. See `keybound.ResourceClient`."""
 
-    __slots__ = ("_native",)
+    __slots__ = ("_native", "_timeout")
 
-    def __init__(self, native: _native.Resource) -> None:
+    def __init__(self, native: _native.Resource, timeout: float) -> None:
         self._native = native
+        self._timeout = timeout
 
     async def request(
         self,
@@ -44,8 +45,12 @@ class ResourceClient(NotPicklable):
         if is_in_memory(content):
             body = content.encode() if isinstance(content, str) else content
             return Response(await self._native.send(method, url, pairs, body, timeout))
-        raw = await send_streamed(content, pairs, lambda upload: self._native.send(method, url, pairs, upload, timeout))
-        return Response(raw)
+        return await send_streamed(
+            content,
+            pairs,
+            lambda upload: self._native.send(method, url, pairs, upload, timeout),
+            self._timeout if timeout is None else timeout,
+        )
 
     async def get(self, url: str, **options: Any) -> Response:
         """A GET request; the options are those of `request`."""

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 class Response(ResponseBase):
     """The response of a resource. See `keybound.Response`."""
 
-    __slots__ = ()
+    __slots__ = ("_upload",)
+
+    def __init__(self, native: _native.RawResponse, upload: _native.Upload | None = None) -> None:
+        super().__init__(native)
+        # One that is not complete ends the connection when it is dropped.
+        self._upload = upload
 
     async def read(self, limit: int = DEFAULT_LIMIT) -> bytes:
         """As `keybound.Response.read`."""
