@@ -193,7 +193,7 @@ async fn unknown_key_is_fetched_at_most_every_five_minutes() {
     assert_eq!(api.issuer.fetches(), 2);
     for number in 0..100_000 {
         let unknown = with_key_id(&format!("unknown-{number}"));
-        assert_eq!(api.verify(&unknown), Err(Reason::KeyUnknown));
+        assert_eq!(api.authenticate(&unknown).await, Err(Reason::KeyUnknown));
         api.clock.set_later(300 + number / 500);
     }
     assert!(api.verifier.due_key_refresh().is_none());
@@ -343,6 +343,39 @@ async fn retired_key_is_refused_after_a_night_without_requests() {
     api.issuer.publish_keys(&keys(&["any"]));
     api.clock.advance(8 * 3600);
     assert_eq!(api.authenticate(&token).await, Err(Reason::KeyUnknown));
+}
+
+#[tokio::test]
+async fn clock_jumps_delay_no_refresh_and_revive_nothing() {
+    let api = Api::started(&keys(&["any", "second"])).await;
+    let expiring = token(2);
+    let long = |key: &str| made(json!({ "key": key, "claims": { "exp": { "now": 200_000 } } }));
+    let (kept, retired) = (long("any"), long("second"));
+    for token in [&expiring, &kept, &retired] {
+        assert_eq!(api.authenticate(token).await, Ok(()));
+    }
+    api.issuer.publish_keys(&keys(&["any"]));
+    // Forward: the token has expired, and the keys are old.
+    api.clock.jump(6 * 3600);
+    assert_eq!(api.authenticate(&expiring).await, Err(Reason::TokenExpired));
+    assert_eq!(api.authenticate(&kept).await, Ok(()));
+    assert_eq!(api.authenticate(&retired).await, Err(Reason::KeyUnknown));
+    assert!(api.issuer.fetches() > 0);
+    // Back: what was refused remains refused, also if it was issued or expires "later".
+    for jump in [-6 * 3600, -30 * 24 * 3600] {
+        api.clock.jump(jump);
+        assert_eq!(api.authenticate(&expiring).await, Err(Reason::TokenExpired));
+        assert_eq!(api.authenticate(&kept).await, Ok(()));
+        assert_eq!(api.authenticate(&retired).await, Err(Reason::KeyUnknown));
+    }
+    api.verifier.fetch_due_keys().await;
+    api.issuer.fetches();
+    // The refresh of the next hour takes place, and finds what the issuer publishes now.
+    api.issuer.publish_keys(&keys(&["any", "second"]));
+    api.clock.advance(3600);
+    api.verifier.fetch_due_keys().await;
+    assert_eq!(api.issuer.fetches(), 4);
+    assert_eq!(api.verify(&retired), Ok(()));
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! TLS servers with client certificates, with axum and tonic above them.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+#[path = "servers/flood.rs"]
+mod flood;
+
 use axum::Router;
 use axum::routing::get;
 use http::{Request, Response};
@@ -128,6 +131,10 @@ impl Role for Admin {
 }
 
 fn serve(listener: MtlsListener) -> SocketAddr {
+    serve_with(listener, verifier())
+}
+
+fn serve_with(listener: MtlsListener, verifier: Verifier) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     let protected = Router::new()
         .route(
@@ -136,7 +143,7 @@ fn serve(listener: MtlsListener) -> SocketAddr {
         )
         .route("/read", get(async |_: RequireRole<ReadOrders>| "orders"))
         .route("/admin", get(async |_: RequireRole<Admin>| "admin"))
-        .layer(MtlsPopLayer::new(verifier(), ConnectionPeer::new()));
+        .layer(MtlsPopLayer::new(verifier, ConnectionPeer::new()));
     let app = protected.route("/open", get(async |_: Authenticated| "open"));
     let app = app.into_make_service_with_connect_info::<Peer>();
     tokio::spawn(async move { axum::serve(listener, app).await });

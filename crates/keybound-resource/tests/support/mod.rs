@@ -7,7 +7,7 @@ use keybound_resource::{
     Verifier, VerifierBuilder,
 };
 use keybound_testing::attacks::{PolicyOfCase, TestIssuer, fixed_now};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -19,37 +19,50 @@ pub fn issuer() -> &'static TestIssuer {
 
 /// A clock that tests set.
 #[derive(Clone)]
-pub struct TestClock(Arc<AtomicU64>);
+pub struct TestClock {
+    wall: Arc<AtomicU64>,
+    /// How far the wall clock was set, in seconds.
+    jumped: Arc<AtomicI64>,
+}
 
 impl TestClock {
     /// At [`fixed_now`].
     pub fn new() -> Self {
         let now = fixed_now().duration_since(UNIX_EPOCH).unwrap();
-        Self(Arc::new(now.as_secs().into()))
+        Self {
+            wall: Arc::new(now.as_secs().into()),
+            jumped: Arc::default(),
+        }
     }
 
     pub fn advance(&self, seconds: u64) {
-        self.0.fetch_add(seconds, Ordering::Relaxed);
+        self.wall.fetch_add(seconds, Ordering::Relaxed);
+    }
+
+    /// Sets the wall clock only.
+    pub fn jump(&self, seconds: i64) {
+        let wall = self.wall.load(Ordering::Relaxed);
+        let wall = wall.wrapping_add_signed(seconds);
+        self.wall.store(wall, Ordering::Relaxed);
+        self.jumped.fetch_add(seconds, Ordering::Relaxed);
     }
 
     pub fn set_later(&self, seconds: i64) {
-        self.0.store(
-            Self::new()
-                .0
-                .load(Ordering::Relaxed)
-                .wrapping_add_signed(seconds),
-            Ordering::Relaxed,
-        );
+        let start = Self::new().wall.load(Ordering::Relaxed);
+        let wall = start.wrapping_add_signed(seconds);
+        self.wall.store(wall, Ordering::Relaxed);
     }
 }
 
 impl Clock for TestClock {
     fn wall(&self) -> Duration {
-        Duration::from_secs(self.0.load(Ordering::Relaxed))
+        Duration::from_secs(self.wall.load(Ordering::Relaxed))
     }
 
     fn monotonic(&self) -> Duration {
-        self.wall()
+        let wall = self.wall.load(Ordering::Relaxed);
+        let jumped = self.jumped.load(Ordering::Relaxed);
+        Duration::from_secs(wall.wrapping_add_signed(-jumped))
     }
 }
 
