@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from urllib3 import HTTPHeaderDict, HTTPResponse
 
-from keybound._errors import DeadlineReached, KeyboundError
+from keybound._errors import DeadlineReached, KeyboundError, with_causes
 
 if TYPE_CHECKING:
     from keybound._response import Response
@@ -83,9 +83,9 @@ class _Body(io.RawIOBase):
         try:
             return next(filter(None, self._chunks), b"")
         except DeadlineReached as error:
-            raise self._deadline_error(str(error)) from error
+            raise self._deadline_error(with_causes(error)) from error
         except KeyboundError as error:
-            raise ConnectionError(str(error)) from error
+            raise ConnectionError(with_causes(error)) from error
 
     def close(self) -> None:
         if not self.closed:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import httpx
 
 from keybound._adapter import call_timeout, header_pairs, is_connection_failure
-from keybound._errors import DeadlineReached, KeyboundError
+from keybound._errors import DeadlineReached, KeyboundError, with_causes
 from keybound._upload import Converted
 
 if TYPE_CHECKING:
@@ -207,4 +207,4 @@ def _converted(error: KeyboundError, request: httpx.Request) -> httpx.TransportE
         (False, True): httpx.ReadError,
         (False, False): httpx.ConnectError,
     }
-    return kinds[isinstance(error, DeadlineReached), error.may_have_been_sent](str(error), request=request)
+    return kinds[isinstance(error, DeadlineReached), error.may_have_been_sent](with_causes(error), request=request)

@@ -19,7 +19,7 @@ from urllib3.exceptions import ProtocolError
 from urllib3.util import Timeout
 
 from keybound._adapter import call_timeout, header_pairs, is_connection_failure
-from keybound._errors import DeadlineReached, KeyboundError
+from keybound._errors import DeadlineReached, KeyboundError, with_causes
 from keybound._upload import Converted, encoded_chunks, is_in_memory
 from keybound._urllib3_response import new_response
 
@@ -160,8 +160,9 @@ def _call_timeout(timeout: _Timeout) -> float | None:
 
 
 def _converted(error: KeyboundError, request: requests.PreparedRequest) -> requests.exceptions.RequestException:
+    message = with_causes(error)
     if isinstance(error, DeadlineReached):
-        return (ReadTimeout if error.may_have_been_sent else ConnectTimeout)(error, request=request)
+        return (ReadTimeout if error.may_have_been_sent else ConnectTimeout)(message, request=request)
     # Libraries above repeat any method after a ConnectionError, unless it has a ProtocolError.
-    cause = ProtocolError(str(error), error) if error.may_have_been_sent else error
+    cause = ProtocolError(message, error) if error.may_have_been_sent else message
     return requests.exceptions.ConnectionError(cause, request=request)

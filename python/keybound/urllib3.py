@@ -18,7 +18,7 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, Protocol
 from urllib3.util import SKIP_HEADER
 
 from keybound._adapter import call_timeout, header_pairs, is_connection_failure
-from keybound._errors import DeadlineReached, KeyboundError
+from keybound._errors import DeadlineReached, KeyboundError, with_causes
 from keybound._upload import Converted, encoded_chunks, is_in_memory
 from keybound._urllib3_response import new_response
 
@@ -139,10 +139,8 @@ class _BoundConnection(HTTPSConnection):
     def _converted(self, error: KeyboundError) -> Exception:
         if isinstance(error, DeadlineReached):
             # The pool converts the one of sockets to its ReadTimeoutError.
-            return socket.timeout(str(error)) if error.may_have_been_sent else ConnectTimeoutError(self, str(error))
-        if error.may_have_been_sent:
-            return ProtocolError(str(error), error)
-        return NewConnectionError(self, str(error))
+            return socket.timeout(message) if error.may_have_been_sent else ConnectTimeoutError(self, message)
+        return ProtocolError(message, error) if error.may_have_been_sent else NewConnectionError(self, message)
 
 
 def _headers(headers: Mapping[str, str] | None) -> list[tuple[str, str]]:
@@ -156,3 +154,4 @@ def _headers(headers: Mapping[str, str] | None) -> list[tuple[str, str]]:
 def _content(body: Any) -> Any:
     # As urllib3, it encodes text.
     return body if is_in_memory(body) else Converted(encoded_chunks(body), body)
+        message = with_causes(error)

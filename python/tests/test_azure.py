@@ -206,9 +206,9 @@ async def test_a_cut_post_is_not_repeated(recorder: Recorder, calls: BoundCalls)
 
 async def test_unreachable_vaults(calls: BoundCalls) -> None:
     request = HttpRequest("POST", "https://127.0.0.1:1/", content=b"x")
-    with pytest.raises(ServiceRequestError):
+    with pytest.raises(ServiceRequestError, match=r"no connection to 127\.0\.0\.1:1: "):
         pipeline("https://127.0.0.1:1", calls).send_request(request)
-    with pytest.raises(ServiceRequestError):
+    with pytest.raises(ServiceRequestError, match=r"no connection to 127\.0\.0\.1:1: "):
         await async_pipeline("https://127.0.0.1:1", calls).send_request(request)
 
 

@@ -21,7 +21,7 @@ from azure.core.pipeline.transport import RequestsTransport
 from keybound._arguments import check
 from keybound._calls import BoundCalls
 from keybound._client import ManagedIdentityClient
-from keybound._errors import KeyboundError
+from keybound._errors import KeyboundError, with_causes
 from keybound._identity import KeyStrength
 from keybound.azure._tokens import PROBE_TIMEOUT, CredentialBase, credential_error, single_scope, token_info
 from keybound.requests import BoundAdapter
@@ -193,7 +193,7 @@ class _BoundTransport(RequestsTransport):  # type: ignore[misc]
         try:
             return super().send(request, proxies=proxies, **kwargs)
         except KeyboundError as error:
-            raise ClientAuthenticationError(str(error), error=error) from error
+            raise ClientAuthenticationError(with_causes(error), error=error) from error
         except HttpResponseError as error:
             # Of a body that broke while it was read. There is no response to raise it for, and the request was sent.
             raise ServiceResponseError(error.message, error=error) from error

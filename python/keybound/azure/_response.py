@@ -15,7 +15,7 @@ from azure.core.exceptions import (
 from azure.core.rest import AsyncHttpResponse
 from azure.core.utils import CaseInsensitiveDict
 
-from keybound._errors import DeadlineReached, KeyboundError
+from keybound._errors import DeadlineReached, KeyboundError, with_causes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, MutableMapping
@@ -149,7 +149,8 @@ class AsyncResponse(AsyncHttpResponse):
             if decoder:
                 yield decoder.flush()
         except (KeyboundError, zlib.error) as error:
-            raise ServiceResponseError(str(error), error=error) from error
+            message = with_causes(error) if isinstance(error, KeyboundError) else str(error)
+            raise ServiceResponseError(message, error=error) from error
         finally:
             await self.close()
 

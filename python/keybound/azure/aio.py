@@ -12,7 +12,7 @@ from azure.core.rest import HttpRequest
 from keybound._adapter import header_pairs, is_connection_failure
 from keybound._arguments import check
 from keybound._calls import BoundCalls
-from keybound._errors import KeyboundError
+from keybound._errors import KeyboundError, with_causes
 from keybound._identity import KeyStrength
 from keybound.aio._client import ManagedIdentityClient
 from keybound.azure._response import AsyncResponse
@@ -175,10 +175,10 @@ class _BoundTransport(AsyncHttpTransport[HttpRequest, "AsyncHttpResponse"]):
             )
         except KeyboundError as error:
             if not is_connection_failure(error):
-                raise ClientAuthenticationError(str(error), error=error) from error
+                raise ClientAuthenticationError(with_causes(error), error=error) from error
             # The SDK repeats any method after the first kind, only idempotent ones after the second.
             kind = ServiceResponseError if error.may_have_been_sent else ServiceRequestError
-            raise kind(str(error), error=error) from error
+            raise kind(with_causes(error), error=error) from error
         response = AsyncResponse(request, sent)
         if not stream:
             await response.read()
