@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from keybound._response import Response
     from keybound.aio import Response as AsyncResponse
 
+# They would bypass the transport, or have no effect on it.
+_NOT_SETTINGS = frozenset(
+    ("app", "auth", "cert", "http1", "http2", "limits", "mounts", "proxies", "proxy", "transport", "trust_env", "verify")
+)
+
 __all__ = ["AsyncBoundTransport", "BoundAuth", "BoundTransport", "async_client", "client"]
 
 
@@ -33,17 +38,20 @@ def client(calls: BoundCalls, resource: str, **settings: Any) -> httpx.Client:
     Args:
         calls: sends the requests.
         resource: that of the tokens, such as ``https://vault.azure.net``.
-        settings: those of `httpx.Client`, without ``auth``, ``transport`` and those of TLS and proxies. By default, the timeout is
-            that of the calls.
+        settings: those of `httpx.Client`, without ``auth``, ``transport`` and those of TLS, proxies and connections. By default,
+            the timeout is that of the calls.
+
+    Raises:
+        TypeError: if a setting would bypass the transport, or have no effect on it.
 
     """
-    settings.setdefault("timeout", None)
+    _check(settings)
     return httpx.Client(auth=BoundAuth(calls, resource), transport=BoundTransport(calls), trust_env=False, **settings)
 
 
 def async_client(calls: BoundCalls, resource: str, **settings: Any) -> httpx.AsyncClient:
     """As `client`, for asyncio. Cancellation ends the request that is under way."""
-    settings.setdefault("timeout", None)
+    _check(settings)
     transport = AsyncBoundTransport(calls)
     return httpx.AsyncClient(auth=BoundAuth(calls, resource), transport=transport, trust_env=False, **settings)
 
@@ -173,6 +181,13 @@ class _AsyncBody(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         self._response.close()
+
+
+def _check(settings: dict[str, Any]) -> None:
+    unsupported = sorted(_NOT_SETTINGS.intersection(settings))
+    if unsupported:
+        raise TypeError(f"{', '.join(unsupported)}: trust, proxies and connections are those of the client of the calls")
+    settings.setdefault("timeout", None)
 
 
 def _https_url(request: httpx.Request) -> str:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Callable
 
 import httpx
 import pytest
@@ -91,6 +91,25 @@ def test_environment_changes_nothing(emulator: Emulator, calls: BoundCalls, monk
     monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
     with keybound.httpx.client(calls, RESOURCE) as client:
         assert client.get(secret(emulator)).status_code == 200
+
+
+@pytest.mark.parametrize("create", [keybound.httpx.client, keybound.httpx.async_client])
+def test_settings_that_bypass_the_transport_are_errors(create: Callable[..., object], calls: BoundCalls) -> None:
+    settings: dict[str, Any] = {
+        "auth": None,
+        "cert": "client.pem",
+        "http2": True,
+        "limits": httpx.Limits(max_connections=1),
+        "mounts": {"all://": None},
+        "proxies": "http://127.0.0.1:1",
+        "proxy": "http://127.0.0.1:1",
+        "transport": None,
+        "trust_env": True,
+        "verify": False,
+    }
+    for name, value in settings.items():
+        with pytest.raises(TypeError, match=f"^{name}: trust, proxies and connections"):
+            create(calls, RESOURCE, **{name: value})
 
 
 def test_cookies_and_hooks(recorder: Recorder, calls: BoundCalls) -> None:
