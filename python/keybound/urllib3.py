@@ -64,23 +64,17 @@ class BoundPoolManager(PoolManager):
         """
         settings: dict[str, Any] = {} if retries is None else {"retries": retries}
         super().__init__(num_pools, headers, timeout=timeout, **settings)
-        connection = type("BoundConnection", (_BoundConnection,), {"calls": calls})
-        pool = type("BoundConnectionPool", (HTTPSConnectionPool,), {"ConnectionCls": connection})
-        self.pool_classes_by_scheme = {"https": pool}
-        self.key_fn_by_scheme = {"https": self.key_fn_by_scheme["https"]}
         self._authorization = None if resource is None else f"Bearer {calls.placeholder(resource)}"
+        _use_calls(self, calls, self._authorization)
+        # Its `urlopen` calls itself for redirects to other origins, whose requests get no placeholder.
+        self._sender = PoolManager(num_pools)
+        self._sender.connection_pool_kw = self.connection_pool_kw
+        _use_calls(self._sender, calls, None)
 
-    def request(
-        self,
-        method: str,
-        url: str,
-        body: Any = None,
-        fields: Any = None,
-        headers: Mapping[str, str] | None = None,
-        json: Any = None,
-        **urlopen_kw: Any,
+    def urlopen(  # type: ignore[override]
+        self, method: str, url: str, redirect: bool = True, **kw: Any
     ) -> BaseHTTPResponse:
-        """Sends a request, as `urllib3.PoolManager.request`.
+        """Sends a request, as `urllib3.PoolManager.urlopen`; `request` and other methods call it.
 
         Raises:
             urllib3.exceptions.HTTPError: as in urllib3. It is a `urllib3.exceptions.ProtocolError` or
@@ -88,11 +82,41 @@ class BoundPoolManager(PoolManager):
             KeyboundError: if no retry helps: the request is invalid, or there is no token for it. Nothing was sent.
 
         """
-        # Here and not in `urlopen`, which is also called for redirects to other origins.
-        if self._authorization is not None:
-            headers = HTTPHeaderDict(self.headers if headers is None else headers)
-            headers.setdefault("Authorization", self._authorization)
-        return super().request(method, url, body, fields, headers, json, **urlopen_kw)
+        headers = kw.pop("headers", None)
+        headers = _authorized(self.headers if headers is None else headers, self._authorization)
+        return self._sender.urlopen(method, url, redirect, headers=headers, **kw)
+
+    def clear(self) -> None:
+        """Drops the pools, as `urllib3.PoolManager.clear`."""
+        self._sender.clear()
+        super().clear()
+
+
+def _use_calls(manager: PoolManager, calls: BoundCalls, authorization: str | None) -> None:
+    connection = type("BoundConnection", (_BoundConnection,), {"calls": calls})
+    pool = type("BoundConnectionPool", (_BoundConnectionPool,), {"ConnectionCls": connection, "authorization": authorization})
+    manager.pool_classes_by_scheme = {"https": pool}
+    manager.key_fn_by_scheme = {"https": manager.key_fn_by_scheme["https"]}
+
+
+def _authorized(headers: Mapping[str, str] | None, authorization: str | None) -> HTTPHeaderDict:
+    """The headers with this value of `Authorization`, unless they have one."""
+    headers = HTTPHeaderDict(headers)
+    if authorization is not None:
+        headers.setdefault("Authorization", authorization)
+    return headers
+
+
+class _BoundConnectionPool(HTTPSConnectionPool):
+    """The requests to one origin, which is that of each of them."""
+
+    authorization: str | None
+
+    def urlopen(
+        self, method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None, *args: Any, **kw: Any
+    ) -> BaseHTTPResponse:
+        headers = _authorized(self.headers if headers is None else headers, self.authorization)
+        return super().urlopen(method, url, body, headers, *args, **kw)
 
 
 class _BoundConnection(HTTPSConnection):
@@ -137,6 +161,7 @@ class _BoundConnection(HTTPSConnection):
         return new_response(response, method, path, **options)
 
     def _converted(self, error: KeyboundError) -> Exception:
+        message = with_causes(error)
         if isinstance(error, DeadlineReached):
             # The pool converts the one of sockets to its ReadTimeoutError.
             return socket.timeout(message) if error.may_have_been_sent else ConnectTimeoutError(self, message)
@@ -154,4 +179,3 @@ def _headers(headers: Mapping[str, str] | None) -> list[tuple[str, str]]:
 def _content(body: Any) -> Any:
     # As urllib3, it encodes text.
     return body if is_in_memory(body) else Converted(encoded_chunks(body), body)
-        message = with_causes(error)

@@ -29,6 +29,62 @@ def test_headers_of_the_pool_and_of_requests(emulator: Emulator, calls: BoundCal
     assert graph.status == 200
 
 
+def test_all_ways_of_sending_have_the_placeholder(emulator: Emulator, calls: BoundCalls) -> None:
+    pool = BoundPoolManager(calls, RESOURCE)
+    url, path = secret(emulator), secret(emulator).removeprefix(emulator.vault)
+    host, _, port = emulator.vault.removeprefix("https://").partition(":")
+    responses = [
+        pool.urlopen("GET", url),
+        pool.urlopen("GET", url, headers=None),
+        pool.urlopen("GET", url, headers={"X-Ms-Client-Request-Id": "own"}),
+        pool.request_encode_url("GET", url),
+        pool.request_encode_body("GET", url),
+        pool.connection_from_url(url).request("GET", path),
+        pool.connection_from_url(url).urlopen("GET", path),
+        pool.connection_from_url(url).urlopen("GET", path, None, {"X-Ms-Client-Request-Id": "own"}),
+        pool.connection_from_host(host, int(port), "https").request("GET", path),
+        pool.connection_from_context({"scheme": "https", "host": host, "port": int(port)}).request("GET", path),
+    ]
+    assert [response.status for response in responses] == [200] * len(responses)
+    assert all(record["client_certificate"] for record in sent(emulator))
+    with pytest.raises(urllib3.exceptions.URLSchemeUnknown):
+        pool.connection_from_url(emulator.imds)
+
+
+def test_a_redirected_request_that_is_retried_has_no_placeholder(
+    emulator: Emulator, late_recorder: Recorder, calls: BoundCalls
+) -> None:
+    class Starting(urllib3.Retry):
+        def sleep(self, response: urllib3.BaseHTTPResponse | None = None) -> None:
+            if response is None:
+                late_recorder.start()
+
+    late_recorder.respond(b"ok")
+    emulator.inject(f"vault=redirect:{late_recorder.origin}/*1")
+    pool = BoundPoolManager(calls, RESOURCE, retries=Starting(3))
+    # The other origin refuses the first connection.
+    assert pool.urlopen("GET", secret(emulator)).data == b"ok"
+    assert "authorization" not in late_recorder.only_head()
+
+
+def test_a_pool_of_one_origin_follows_no_redirect_to_another(emulator: Emulator, calls: BoundCalls) -> None:
+    emulator.inject(f"vault=redirect:{emulator.graph}/v1.0/applications*1")
+    pool = BoundPoolManager(calls, RESOURCE).connection_from_url(emulator.vault)
+    with pytest.raises(urllib3.exceptions.HostChangedError):
+        pool.request("GET", "/secrets/db?api-version=7.4")
+    assert sent(emulator, "graph") == []
+
+
+def test_clear_drops_the_pools(emulator: Emulator, calls: BoundCalls) -> None:
+    with BoundPoolManager(calls, RESOURCE) as pool:
+        pool.request("GET", secret(emulator))
+        of_origin = pool.connection_from_url(emulator.vault)
+        assert pool.connection_from_url(emulator.vault) is of_origin
+        pool.clear()
+        assert pool.connection_from_url(emulator.vault) is not of_origin
+        assert pool.request("GET", secret(emulator)).status == 200
+
+
 def test_retries_of_statuses(emulator: Emulator, calls: BoundCalls) -> None:
     pool = BoundPoolManager(calls, RESOURCE, retries=urllib3.Retry(3, status_forcelist=[503]))
     emulator.inject("vault=status:503*2")
@@ -81,7 +137,8 @@ def test_forms_of_bodies(recorder: Recorder, calls: BoundCalls) -> None:
     pool.request("POST", recorder.origin, body=io.StringIO("text ü"))
     assert recorder.only_chunks() == "text ü".encode()
     recorder.requests.clear()
-    pool.request("POST", recorder.origin, body=iter(["text", b"bytes"]))
+    parts: list[str | bytes] = ["text", b"bytes"]
+    pool.request("POST", recorder.origin, body=iter(parts))
     assert b"4\r\ntext\r\n5\r\nbytes\r\n" in recorder.only_body()
 
 
