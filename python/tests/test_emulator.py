@@ -121,6 +121,12 @@ def test_the_program_with_a_command() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (7, "", "")
 
 
+def test_the_help_of_the_program_names_the_command() -> None:
+    done = subprocess.run([*PROGRAM, "--help"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: python -m keybound.emulator [OPTION...] [-- COMMAND [ARGUMENT...]]\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [

@@ -61,6 +61,7 @@ def main() -> int:
 def _parse() -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(
         prog="python -m keybound.emulator",
+        usage="%(prog)s [OPTION...] [-- COMMAND [ARGUMENT...]]",
         description="Run simulated IMDS, attestation, Entra, Key Vault and Graph on loopback. The first line on standard output is "
         "a JSON object with their addresses. They run until SIGINT, SIGTERM or SIGHUP, or until the command after -- ends.",
     )
