@@ -133,9 +133,7 @@ def test_children_log(emulator: Emulator, client: ManagedIdentityClient, caplog:
     assert status_of(in_child(action)) == 0
 
 
-def test_no_handler_runs_while_the_process_forks(
-    emulator: Emulator, run: Callable[..., CompletedProcess[str]]
-) -> None:
+def test_no_handler_runs_while_the_process_forks(emulator: Emulator, run: Callable[..., CompletedProcess[str]]) -> None:
     # The handler holds the lock of its file for most of the time, and a child that inherits it locked waits for ever.
     code = """
 import logging, os, sys, threading, time
