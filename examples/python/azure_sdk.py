@@ -1,6 +1,6 @@
 """The Azure SDK's client for Key Vault with bound tokens: `python -m keybound.emulator -- python azure_sdk.py`.
 
-It needs `pip install keybound[azure] azure-keyvault-secrets`.
+It needs `pip install "keybound[azure]" azure-keyvault-secrets`.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Bound calls with httpx, blocking and in coroutines: `python -m keybound.emulator -- python httpx_calls.py`.
 
-It needs `pip install keybound[httpx]`.
+It needs `pip install "keybound[httpx]"`.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The programs of examples/python, against an emulator with its default configuration."""
+"""The programs of examples/python and of the pages, against an emulator with its default configuration."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -135,6 +136,54 @@ def test_the_service_calls_the_vault(example_emulator: Emulator, monkeypatch: py
     assert (response.status_code, response.json) == (503, {"error": "service_unavailable"})
     example_emulator.inject("vault=status:403*1")
     assert client.get("/secrets/demo-secret").status_code == 502
+
+
+def snippets() -> Iterator[tuple[str, int, str]]:
+    for page in sorted((REPOSITORY / "docs/python").glob("*.md")):
+        blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+        # Its second one completes the first.
+        if page.name == "aiohttp.md":
+            blocks = ["".join(blocks)]
+        for number, block in enumerate(blocks):
+            yield page.name, number, block
+
+
+# The packages that the snippets of a page need.
+NEEDED = {
+    "aiohttp.md": "aiohttp",
+    "azure.md": "azure.keyvault.secrets",
+    "httpx.md": "httpx",
+    "requests.md": "requests",
+    "urllib3.md": "urllib3",
+}
+
+
+@pytest.mark.parametrize(("page", "number", "code"), [pytest.param(*found, id=f"{found[0]}-{found[1]}") for found in snippets()])
+def test_snippets_run(page: str, number: int, code: str, example_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip(NEEDED.get(page, "keybound"))
+    if page == "key_attestation.md":
+        pytest.skip("it needs Windows and the native library")
+    for variable, value in example_emulator.environment().items():
+        monkeypatch.setenv(variable, value)
+    # The only differences: the vault is the simulated one, whose address is not in the domain of Key Vault.
+    code = code.replace("https://my-vault.vault.azure.net", example_emulator.vault).replace("secrets/db", "secrets/demo-secret")
+    code = code.replace('get_secret("db")', 'get_secret("demo-secret")')
+    if page == "azure.md":
+        from azure.keyvault.secrets import SecretClient
+
+        monkeypatch.setattr("azure.keyvault.secrets.SecretClient", partial(SecretClient, verify_challenge_resource=False))
+    names: dict[str, Any] = {"__name__": "snippet"}
+    exec(compile(code, page, "exec", dont_inherit=True), names)
+    for name in names.keys() & {"test_reads_the_secret"}:
+        names[name](example_emulator)
+
+
+def test_extras_are_quoted() -> None:
+    # Some shells expand brackets.
+    pages = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("python/*.md"), *EXAMPLES.iterdir()]
+    for page in pages:
+        if page.is_file():
+            assert not re.search(r"pip install [^\n\"]*(?<!\")keybound\[", page.read_text(encoding="utf-8")), page
 
 
 def test_the_pages_have_the_six_lines() -> None:
