@@ -71,7 +71,7 @@ def send_streamed(
     headers: list[tuple[str, str]],
     send: Callable[[_native.Upload], _native.Operation[_native.RawResponse]],
 ) -> _native.RawResponse:
-    """Sends a body that this thread reads, one part ahead of the connection. Reading begins when the connection asks for the first
+    """Sends a body that this thread reads, one part ahead of the connection. Reading begins when the connection can send the first
     part, and stops early when no more is accepted.
     """
     content, source = content_and_source(body)

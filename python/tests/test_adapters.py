@@ -373,7 +373,7 @@ def test_malformed_headers_are_not_sent(library: Library, emulator: Emulator, ca
 
 
 @of_each_library
-def test_claims_challenges_are_answered_below(library: Library, emulator: Emulator, calls: BoundCalls) -> None:
+def test_claims_challenges_are_answered_by_the_client(library: Library, emulator: Emulator, calls: BoundCalls) -> None:
     emulator.inject("vault=claims-challenge*1")
     assert library.send(calls, RESOURCE, "GET", secret(emulator)).status == 200
     assert [record["status"] for record in sent(emulator)] == [401, 200]

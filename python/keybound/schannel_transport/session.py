@@ -120,7 +120,7 @@ class SchannelSession:
         if self._is_closed:
             raise RuntimeError("SchannelSession has been closed")
         if not self._certificate.has_private_key:
-            raise RuntimeError("the certificate of the SchannelSession has been closed, or is of the parent process")
+            raise RuntimeError("the certificate of the SchannelSession has been closed, or belongs to the parent process")
         headers.check()
         check_url(url)
         added: list[tuple[str, str]] = []
