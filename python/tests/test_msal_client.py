@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import pickle
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 from unittest.mock import Mock
 
 import pytest
@@ -18,6 +19,8 @@ import keybound.msal as msal
 from keybound.msal import managed_identity
 
 if TYPE_CHECKING:
+    from subprocess import CompletedProcess
+
     from keybound.emulator import Emulator
 
 BEARER = {"access_token": "v1", "expires_in": 3600, "token_type": "Bearer"}
@@ -272,3 +275,34 @@ def test_other_names_are_those_of_the_installed_msal(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "msal", None)
     with pytest.raises(AttributeError, match="pip install msal"):
         _ = msal.TokenCache
+
+
+def test_submodules_are_those_of_the_installed_msal() -> None:
+    installed = pytest.importorskip("msal.token_cache")
+    for name in ("token_cache", "exceptions", "application", "oauth2cli", "oauth2cli.oidc"):
+        found = importlib.import_module(f"keybound.msal.{name}")
+        assert found is importlib.import_module(f"msal.{name}")
+        assert found.__spec__ is not None
+        assert found.__spec__.name == f"msal.{name}"
+    from keybound.msal import TokenCache, token_cache
+
+    assert token_cache is installed
+    assert TokenCache is installed.TokenCache
+    for name in ("managed_identity", "msi_v2", "windows_certificate"):
+        assert importlib.import_module(f"keybound.msal.{name}").__name__ == f"keybound.msal.{name}"
+    for name in ("moon", "__main__", "token_cache.moon"):
+        with pytest.raises(ModuleNotFoundError, match=name):
+            importlib.import_module(f"keybound.msal.{name}")
+
+
+def test_submodules_without_an_installed_msal(run: Callable[..., CompletedProcess[str]]) -> None:
+    code = """
+import sys
+sys.modules["msal"] = None
+import keybound.msal
+try:
+    import keybound.msal.token_cache
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    assert run(code).stdout == "No module named 'keybound.msal.token_cache'\n"

@@ -7,14 +7,15 @@
         resource="https://vault.azure.net", mtls_proof_of_possession=True, with_attestation_support=True
     )
 
-A program for ``msal-msiv2`` needs no other change than that of its imports. All other names, such as
-``ConfidentialClientApplication`` and ``TokenCache``, are those of the ``msal`` that is installed, if there is one.
+A program for ``msal-msiv2`` needs no other change than that of its imports. All other names and submodules, such as
+``ConfidentialClientApplication`` and ``token_cache``, are those of the ``msal`` that is installed, if there is one.
 """
 
 from __future__ import annotations
 
 from keybound.msal._errors import ManagedIdentityError, MsiV2Error
 from keybound.msal._identities import ManagedIdentity, SystemAssignedManagedIdentity, UserAssignedManagedIdentity
+from keybound.msal._installed import SubmoduleFinder, attribute
 from keybound.msal.managed_identity import ManagedIdentityClient
 from keybound.msal.windows_certificate import WindowsCertificate
 
@@ -32,8 +33,8 @@ __all__ = [
     "WindowsCertificate",
 ]
 
+SubmoduleFinder.install()
+
 
 def __getattr__(name: str) -> Any:
-    from keybound.msal._installed import attribute
-
     return attribute("msal", name)
