@@ -4,7 +4,7 @@ use crate::AccessToken;
 use bytes::Bytes;
 use http::response::Parts;
 use http::{HeaderMap, StatusCode};
-use keybound_core::Result;
+use keybound_core::{Error, Result};
 use serde::de::DeserializeOwned;
 use std::fmt;
 
@@ -56,10 +56,16 @@ impl Response {
     /// [`ErrorKind::Refused`](crate::ErrorKind::Refused) for other statuses. Each has the status and the error code and message of
     /// the service, redacted, from the first 64 KiB of the body.
     pub async fn error_for_status(mut self) -> Result<Self> {
-        match error_of_status(self.head.status, &mut self.body.0).await {
+        match self.status_error().await {
             Some(error) => Err(error),
             None => Ok(self),
         }
+    }
+
+    /// The error of [`error_for_status`](Self::error_for_status); `None` if the status is below 400. The body can be read
+    /// afterwards, as a whole.
+    pub async fn status_error(&mut self) -> Option<Error> {
+        error_of_status(self.head.status, &mut self.body.0).await
     }
 
     /// Reads the body to its end, at most 1 MiB. See [`ResponseBody::bytes`].

@@ -23,8 +23,10 @@ async fn error_for_status_has_the_error_of_the_service() {
         let mut response = response(status);
         *response.body_mut() = Bytes::from(body);
         fixture.script([response]);
-        let response = resource.get(URL).send().await.unwrap();
-        let error = response.error_for_status().await.unwrap_err();
+        let mut response = resource.get(URL).send().await.unwrap();
+        let error = response.status_error().await.unwrap();
+        let consuming = response.error_for_status().await.unwrap_err();
+        assert_eq!(error.to_string(), consuming.to_string());
         assert_eq!(
             (error.kind(), error.stage(), error.status()),
             (kind, Stage::Resource, Some(status))
@@ -36,10 +38,21 @@ async fn error_for_status_has_the_error_of_the_service() {
     }
     for status in [200, 204, 304] {
         fixture.script([response(status)]);
-        let response = resource.get(URL).send().await.unwrap();
+        let mut response = resource.get(URL).send().await.unwrap();
+        assert!(response.status_error().await.is_none());
         let response = response.error_for_status().await.unwrap();
         assert_eq!(response.text().await.unwrap(), "scripted");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_body_of_an_error_can_be_read() {
+    let fixture = ResourceFixture::new();
+    fixture.script([response(404)]);
+    let mut response = fixture.resource().get(URL).send().await.unwrap();
+    let error = response.status_error().await.unwrap();
+    assert_eq!(error.status(), Some(404));
+    assert_eq!(response.text().await.unwrap(), "scripted");
 }
 
 #[tokio::test(start_paused = true)]
