@@ -111,10 +111,9 @@ impl Emulator {
         let mut place = self.lock();
         let emulator = place
             .of_this_process_mut()
-            .and_then(|emulator| emulator.as_ref());
-        emulator.map(call).ok_or_else(|| {
-            PyRuntimeError::new_err("the emulator is closed, or of the parent process")
-        })
+            .ok_or("the emulator is that of the parent process")
+            .and_then(|emulator| emulator.as_ref().ok_or("the emulator is closed"));
+        emulator.map(call).map_err(PyRuntimeError::new_err)
     }
 
     fn lock(&self) -> MutexGuard<'_, ForkBound<Option<keybound_emulator::Emulator>>> {

@@ -209,6 +209,18 @@ def test_forks_under_load(emulator: Emulator, warm_client: ManagedIdentityClient
     assert failures == []
 
 
+def test_the_emulator_of_the_parent(emulator: Emulator) -> None:
+    def action() -> bool:
+        with pytest.raises(RuntimeError, match="the emulator is that of the parent process"):
+            emulator.records()
+        token = ManagedIdentityClient(**emulator.client_settings).acquire_token(RESOURCE)
+        emulator.close()
+        return token.token_type == "mtls_pop"
+
+    assert status_of(in_child(action)) == 0
+    assert emulator.counts()["token"] == 1
+
+
 def token_type(client_settings: dict[str, object]) -> str:
     return ManagedIdentityClient(**client_settings).acquire_token(RESOURCE).token_type  # type: ignore[arg-type]
 

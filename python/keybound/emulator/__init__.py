@@ -38,7 +38,11 @@ def _close_all() -> None:
 
 
 class Emulator(NotPicklable):
-    """The services, from construction until `close` or the end of a ``with`` block, in a thread of their own."""
+    """The services, from construction until `close` or the end of a ``with`` block, in a thread of their own.
+
+    Children of a fork can use them: there, the addresses, `ca_pem` and `client_settings` are the same. Only the process that
+    started them can control them; elsewhere faults, records and the like are a ``RuntimeError``.
+    """
 
     def __init__(self, config: str | None = None, *, state_dir: str | PathLike[str] | None = None) -> None:
         """Starts the services on free ports. All listen when this returns.
@@ -55,7 +59,9 @@ class Emulator(NotPicklable):
         """
         self._native = _native.Emulator(config, state_dir)
         _running.add(self)
+        # Kept, as children of a fork find the services by them.
         self._ready: dict[str, Any] = json.loads(self._native.ready)
+        self._ca_pem = self._native.ca_pem
 
     @property
     def ready(self) -> dict[str, Any]:
@@ -87,7 +93,7 @@ class Emulator(NotPicklable):
     @property
     def ca_pem(self) -> bytes:
         """The certificate of the authority of all services with TLS, PEM."""
-        return self._native.ca_pem
+        return self._ca_pem
 
     @property
     def ca_file(self) -> str:
