@@ -228,7 +228,7 @@ fn settle(py: Python<'_>, future: &Bound<'_, PyAny>, outcome: Outcome) -> PyResu
 }
 
 /// Settles a future, called by its event loop.
-#[pyclass(frozen)]
+#[pyclass(frozen, module = "keybound._native")]
 struct Settlement {
     future: Py<PyAny>,
     outcome: Mutex<Option<Outcome>>,
@@ -247,7 +247,7 @@ impl Settlement {
 }
 
 /// Called when a future is done: for one that was cancelled, the work ends.
-#[pyclass(frozen)]
+#[pyclass(frozen, module = "keybound._native")]
 struct Canceller(AbortHandle);
 
 #[pymethods]

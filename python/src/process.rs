@@ -2,7 +2,7 @@
 use crate::interpreter;
 use crate::records::Records;
 use arc_swap::ArcSwap;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PySystemExit};
 use pyo3::prelude::*;
 use std::cell::Cell;
 use std::mem;
@@ -41,11 +41,27 @@ pub(crate) fn generation() -> u64 {
 /// The runtime, which is started by the first call.
 ///
 /// # Errors
-/// `RuntimeError` if the host has no more threads or file descriptors, or the interpreter ends.
+/// `RuntimeError` if the host has no more threads or file descriptors, or the interpreter ends; see [`interpreter_ends`].
 pub(crate) fn runtime() -> PyResult<Handle> {
     let process = PROCESS.load();
     let handle = process.handle.get_or_init(|| process.start());
-    handle.clone().map_err(PyRuntimeError::new_err)
+    handle.clone().map_err(|message| {
+        if message == ENDS {
+            interpreter_ends()
+        } else {
+            PyRuntimeError::new_err(message)
+        }
+    })
+}
+
+/// The exception of calls while the interpreter ends. In another thread than the one that ends it, which is a daemon thread, it is
+/// `SystemExit`: Python then ends the thread without a traceback.
+fn interpreter_ends() -> PyErr {
+    if IS_ENDING.get() {
+        PyRuntimeError::new_err(ENDS)
+    } else {
+        PySystemExit::new_err(ENDS)
+    }
 }
 
 /// The records for Python's `logging`.
@@ -93,9 +109,9 @@ impl Inside {
     /// For functions that run Python code.
     ///
     /// # Errors
-    /// `RuntimeError` if the interpreter ends.
+    /// `SystemExit` if the interpreter ends.
     pub(crate) fn enter_python() -> PyResult<Self> {
-        Self::enter().ok_or_else(|| PyRuntimeError::new_err(ENDS))
+        Self::enter().ok_or_else(interpreter_ends)
     }
 }
 

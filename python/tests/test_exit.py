@@ -80,6 +80,35 @@ client = keybound.ManagedIdentityClient()
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("first", ["acquire_token", "supports_imds_v2", "bearer_token"])
+def test_an_event_loop_of_a_daemon_thread_ends_without_a_message(run: Callable[..., CompletedProcess[str]], first: str) -> None:
+    code = """
+import asyncio, atexit, sys, threading
+ready, ended = threading.Event(), threading.Event()
+def late():
+    ended.set()
+    thread.join(20)
+    print("alive" if thread.is_alive() else "ended")
+# Runs after the handler of keybound.
+atexit.register(late)
+import keybound.aio
+async def main():
+    client = keybound.aio.ManagedIdentityClient()
+    if sys.argv[1] == "running":
+        await client.supports_imds_v2()
+    ready.set()
+    ended.wait()
+    await getattr(client, sys.argv[2])(*sys.argv[3:])
+thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
+thread.start()
+ready.wait()
+"""
+    for state in ("running", "not running"):
+        arguments = [] if first == "supports_imds_v2" else ["https://vault.azure.net"]
+        done = run(code, state, first, *arguments)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "ended\n", "")
+
+
 def test_an_asyncio_program_that_leaves_work(run: Callable[..., CompletedProcess[str]], emulator: Emulator) -> None:
     emulator.inject("metadata=hang*1")
     code = """
