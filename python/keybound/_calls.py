@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from keybound._resource import Content
     from keybound.aio._resource import AsyncContent
 
+_ANY_RESOURCE = "https://vault.azure.net"
 _MAX_RESOURCES = 256
 # Set for each connection by the client that sends the request.
 _OF_CONNECTION = frozenset(
@@ -52,16 +53,21 @@ class BoundCalls(NotPicklable):
             min_strength: the minimum strength of the key.
             timeout: of a request unless it has its own, in seconds.
 
+        Raises:
+            InvalidRequest: if an argument is malformed.
+
         """
         from secrets import token_hex
 
         check("client", client, ClientBase, "a ManagedIdentityClient of keybound or keybound.aio")
         self._client = client
         self._attested = attested
-        self._min_strength = KeyStrength(min_strength)
+        self._min_strength = min_strength
         self._timeout = timeout
         self._id = token_hex(16)
         self._resources: dict[str, _native.Resource] = {}
+        # Checks the arguments, which are those of each request.
+        _native.Request.pop(_ANY_RESOURCE, attested, min_strength, None, False, timeout)
 
     def placeholder(self, resource: str) -> str:
         """What takes the place of the token of a resource, after ``Bearer`` and a space in ``Authorization``."""

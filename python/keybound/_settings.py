@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from keybound import _native
+from keybound._arguments import check, check_optional, check_texts
 from keybound._identity import KeyStrength, ManagedIdentity
 from keybound._not_picklable import NotPicklable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 
 class ClientBase(NotPicklable):
@@ -64,10 +67,20 @@ class ClientBase(NotPicklable):
             InvalidRequest: if an argument is malformed.
 
         """
-        if identity is not None and not isinstance(identity, ManagedIdentity):
-            raise TypeError(
-                f"the identity is a ManagedIdentity, such as ManagedIdentity.client_id(…), not {type(identity).__name__}"
-            )
+        check_optional("identity", identity, ManagedIdentity, "a ManagedIdentity, such as ManagedIdentity.client_id(…)")
+        check_optional("imds_endpoint", imds_endpoint, str, "a str")
+        check_optional("managed_identity_source", managed_identity_source, str, "a str")
+        check_optional("ca_pem", ca_pem, bytes, "bytes: open the file with 'rb'")
+        check_optional("loopback_ca_pem", loopback_ca_pem, bytes, "bytes: open the file with 'rb'")
+        if allowed_hosts is not None:
+            check_texts("allowed_hosts", allowed_hosts)
+        check_texts("client_capabilities", client_capabilities)
+        check_optional("proxy", proxy, str, "a str")
+        check_optional("no_proxy", no_proxy, str, "a str, such as 'localhost,.internal'")
+        check_optional("tls_versions", tls_versions, Mapping, "a mapping from host names to versions")
+        check("retries", retries, bool, "a bool")
+        check("store", store, bool, "a bool")
+        check_optional("simulated", simulated, bool, "a bool")
         self._imds_answered = False
         self._identity = identity or ManagedIdentity.system_assigned()
         self._native = _native.Client(
@@ -80,7 +93,7 @@ class ClientBase(NotPicklable):
             client_capabilities=client_capabilities,
             proxy=proxy,
             no_proxy=no_proxy,
-            tls_versions=tls_versions or {},
+            tls_versions=dict(tls_versions or {}),
             retries=retries,
             store=store,
             simulated=simulated,

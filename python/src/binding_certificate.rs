@@ -1,3 +1,4 @@
+use crate::arguments;
 use crate::certificate_identity::CertificateIdentity;
 use crate::fork_bound::ForkBound;
 use crate::operation::Operation;
@@ -193,20 +194,23 @@ impl BindingCertificate {
     fn send(
         &self,
         py: Python<'_>,
-        method: &str,
-        url: &str,
-        headers: Vec<(String, String)>,
-        body: Content<'_>,
-        timeout: f64,
+        #[pyo3(from_py_with = arguments::method)] method: String,
+        #[pyo3(from_py_with = arguments::url)] url: String,
+        #[pyo3(from_py_with = arguments::headers)] headers: Vec<(String, String)>,
+        #[pyo3(from_py_with = arguments::body)] body: Content<'_>,
+        #[pyo3(from_py_with = arguments::timeout)] timeout: f64,
     ) -> PyResult<Operation> {
-        if !self.has_private_key() {
+        if self.is_closed.load(Ordering::Relaxed) {
+            return Err(PyRuntimeError::new_err("the certificate is closed"));
+        }
+        if self.identity.of_this_process().is_none() {
             return Err(PyRuntimeError::new_err(
-                "the certificate is closed, or of the parent process",
+                "the certificate is that of the parent process",
             ));
         }
         let timeout = crate::time::timeout(py, timeout)?;
         let client = self.identity()?.bound_client().with_timeout(timeout);
-        let request = new_request(py, method, url, headers, body, None)?;
+        let request = new_request(py, &method, &url, headers, body, None)?;
         start_exchange(py, async move { client.send_authorized(request).await })
     }
 
@@ -216,7 +220,7 @@ impl BindingCertificate {
     ///     RuntimeError: always.
     fn create_cert_context(&self) -> PyResult<()> {
         Err(PyRuntimeError::new_err(
-            "no pointer is returned, which nothing keeps valid: use keybound.schannel_transport.SchannelSession",
+            "a pointer to the certificate is not returned, as it would become invalid with this object: use keybound.schannel_transport.SchannelSession",
         ))
     }
 

@@ -1,4 +1,5 @@
 use crate::access_token::AccessToken;
+use crate::arguments;
 use crate::error::{invalid_request, raise};
 use crate::fork_bound::ForkBound;
 use crate::operation::Operation;
@@ -67,12 +68,12 @@ impl Client {
     fn acquire_pop(
         &self,
         py: Python<'_>,
-        resource: &str,
-        attested: bool,
-        min_strength: &str,
-        claims: Option<&str>,
-        force_refresh: bool,
-        timeout: f64,
+        #[pyo3(from_py_with = arguments::resource)] resource: String,
+        #[pyo3(from_py_with = arguments::attested)] attested: bool,
+        #[pyo3(from_py_with = arguments::min_strength)] min_strength: String,
+        #[pyo3(from_py_with = arguments::claims)] claims: Option<String>,
+        #[pyo3(from_py_with = arguments::force_refresh)] force_refresh: bool,
+        #[pyo3(from_py_with = arguments::timeout)] timeout: f64,
     ) -> PyResult<Py<PyAny>> {
         let request = Request::pop(
             py,
@@ -87,7 +88,11 @@ impl Client {
     }
 
     #[pyo3(signature = (timeout, /))]
-    fn supports_imds_v2(&self, py: Python<'_>, timeout: f64) -> PyResult<Operation> {
+    fn supports_imds_v2(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = arguments::timeout)] timeout: f64,
+    ) -> PyResult<Operation> {
         let (client, timeout) = (self.0.client(py)?, crate::time::timeout(py, timeout)?);
         Operation::start(
             py,
@@ -107,14 +112,14 @@ impl Client {
     fn send_unauthenticated(
         &self,
         py: Python<'_>,
-        method: &str,
-        url: &str,
-        headers: Vec<(String, String)>,
-        body: Content<'_>,
-        timeout: f64,
+        #[pyo3(from_py_with = arguments::method)] method: String,
+        #[pyo3(from_py_with = arguments::url)] url: String,
+        #[pyo3(from_py_with = arguments::headers)] headers: Vec<(String, String)>,
+        #[pyo3(from_py_with = arguments::body)] body: Content<'_>,
+        #[pyo3(from_py_with = arguments::timeout)] timeout: f64,
     ) -> PyResult<Operation> {
         let calls = self.0.calls(py)?;
-        let request = new_request(py, method, url, headers, body, Some(timeout))?;
+        let request = new_request(py, &method, &url, headers, body, Some(timeout))?;
         if request.headers().contains_key(AUTHORIZATION) {
             return Err(invalid_request(
                 py,
@@ -129,9 +134,9 @@ impl Client {
         &self,
         py: Python<'_>,
         request: &Request,
-        timeout: f64,
-        follow_redirects: bool,
-        honor_retry_after: bool,
+        #[pyo3(from_py_with = arguments::timeout)] timeout: f64,
+        #[pyo3(from_py_with = arguments::follow_redirects)] follow_redirects: bool,
+        #[pyo3(from_py_with = arguments::honor_retry_after)] honor_retry_after: bool,
     ) -> PyResult<Resource> {
         let timeout = self::timeout(py, timeout)?;
         let (client, request) = (Arc::clone(&self.0), request.0.clone());

@@ -1,5 +1,6 @@
 //! The native module of the Python package `keybound`. Its interface is private to the package (`keybound/_native.pyi`).
 mod access_token;
+mod arguments;
 mod attestation;
 mod binding_certificate;
 mod certificate_identity;

@@ -1,3 +1,4 @@
+use crate::arguments;
 use crate::error::{invalid_request, raise};
 use crate::time::timeout;
 use keybound::{Claims, KeyRequirements, KeyStrength, TokenRequest};
@@ -13,14 +14,14 @@ impl Request {
     #[pyo3(signature = (resource, attested, min_strength, claims, force_refresh, timeout, /))]
     pub(crate) fn pop(
         py: Python<'_>,
-        resource: &str,
-        attested: bool,
-        min_strength: &str,
-        claims: Option<&str>,
-        force_refresh: bool,
-        timeout: f64,
+        #[pyo3(from_py_with = arguments::resource)] resource: String,
+        #[pyo3(from_py_with = arguments::attested)] attested: bool,
+        #[pyo3(from_py_with = arguments::min_strength)] min_strength: String,
+        #[pyo3(from_py_with = arguments::claims)] claims: Option<String>,
+        #[pyo3(from_py_with = arguments::force_refresh)] force_refresh: bool,
+        #[pyo3(from_py_with = arguments::timeout)] timeout: f64,
     ) -> PyResult<Self> {
-        let request = TokenRequest::pop(resource, requirements(py, attested, min_strength)?);
+        let request = TokenRequest::pop(resource, requirements(py, attested, &min_strength)?);
         Self::with(py, request, claims, force_refresh, timeout)
     }
 
@@ -28,15 +29,15 @@ impl Request {
     #[pyo3(signature = (resource, attested, min_strength, claims, force_refresh, timeout, /))]
     fn bearer_over_mtls(
         py: Python<'_>,
-        resource: &str,
-        attested: bool,
-        min_strength: &str,
-        claims: Option<&str>,
-        force_refresh: bool,
-        timeout: f64,
+        #[pyo3(from_py_with = arguments::resource)] resource: String,
+        #[pyo3(from_py_with = arguments::attested)] attested: bool,
+        #[pyo3(from_py_with = arguments::min_strength)] min_strength: String,
+        #[pyo3(from_py_with = arguments::claims)] claims: Option<String>,
+        #[pyo3(from_py_with = arguments::force_refresh)] force_refresh: bool,
+        #[pyo3(from_py_with = arguments::timeout)] timeout: f64,
     ) -> PyResult<Self> {
         let request =
-            TokenRequest::bearer_over_mtls(resource, requirements(py, attested, min_strength)?);
+            TokenRequest::bearer_over_mtls(resource, requirements(py, attested, &min_strength)?);
         Self::with(py, request, claims, force_refresh, timeout)
     }
 
@@ -44,10 +45,10 @@ impl Request {
     #[pyo3(signature = (resource, claims, force_refresh, timeout, /))]
     fn bearer(
         py: Python<'_>,
-        resource: &str,
-        claims: Option<&str>,
-        force_refresh: bool,
-        timeout: f64,
+        #[pyo3(from_py_with = arguments::resource)] resource: String,
+        #[pyo3(from_py_with = arguments::claims)] claims: Option<String>,
+        #[pyo3(from_py_with = arguments::force_refresh)] force_refresh: bool,
+        #[pyo3(from_py_with = arguments::timeout)] timeout: f64,
     ) -> PyResult<Self> {
         Self::with(
             py,
@@ -63,7 +64,7 @@ impl Request {
     fn with(
         py: Python<'_>,
         request: TokenRequest,
-        claims: Option<&str>,
+        claims: Option<String>,
         force_refresh: bool,
         seconds: f64,
     ) -> PyResult<Self> {
@@ -71,7 +72,7 @@ impl Request {
             .timeout(timeout(py, seconds)?)
             .force_refresh(force_refresh);
         Ok(Self(match claims {
-            Some(claims) => request.claims(raise(py, Claims::parse(claims))?),
+            Some(claims) => request.claims(raise(py, Claims::parse(&claims))?),
             None => request,
         }))
     }

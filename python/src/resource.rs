@@ -1,3 +1,4 @@
+use crate::arguments;
 use crate::error::{invalid_request, raise};
 use crate::fork_bound::ForkBound;
 use crate::operation::Operation;
@@ -55,14 +56,14 @@ impl Resource {
     fn send(
         &self,
         py: Python<'_>,
-        method: &str,
-        url: &str,
-        headers: Vec<(String, String)>,
-        body: Content<'_>,
-        timeout: Option<f64>,
+        #[pyo3(from_py_with = arguments::method)] method: String,
+        #[pyo3(from_py_with = arguments::url)] url: String,
+        #[pyo3(from_py_with = arguments::headers)] headers: Vec<(String, String)>,
+        #[pyo3(from_py_with = arguments::body)] body: Content<'_>,
+        #[pyo3(from_py_with = arguments::request_timeout)] timeout: Option<f64>,
     ) -> PyResult<Operation> {
         let client = self.client(py)?;
-        let request = new_request(py, method, url, headers, body, timeout)?;
+        let request = new_request(py, &method, &url, headers, body, timeout)?;
         Operation::start(
             py,
             async move { client.send(request).await },

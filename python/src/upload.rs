@@ -32,7 +32,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Content<'py> {
         } else if let Ok(upload) = value.cast::<Upload>() {
             Ok(Self::Streamed(upload.to_owned()))
         } else {
-            Err(PyTypeError::new_err("a body is bytes or an Upload"))
+            Err(PyTypeError::new_err("a body is bytes"))
         }
     }
 }

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import RESOURCE
 
 import keybound
+import keybound.msal as msal
 from keybound import BoundCalls, ManagedIdentityClient, aio
 
 if TYPE_CHECKING:
@@ -33,6 +34,24 @@ def test_a_placeholder_becomes_the_token(emulator: Emulator, calls: BoundCalls) 
     (record,) = [record for record in emulator.records() if record["leg"] == "vault"]
     assert record["client_certificate"] == response.token.certificate.x5t_s256  # type: ignore[union-attr]
     assert record["headers"]["host"] in emulator.vault
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "kind", "message"),
+    [
+        ("client", None, TypeError, "client is a ManagedIdentityClient of keybound or keybound.aio, not NoneType"),
+        ("client", msal.ManagedIdentityClient(), TypeError, "keybound.aio, not keybound.msal.managed_identity.Man"),
+        ("timeout", -5, keybound.InvalidRequest, "not negative"),
+        ("timeout", None, TypeError, "timeout is a number of seconds, not NoneType"),
+        ("attested", 1, TypeError, "attested is a bool, not int"),
+        ("min_strength", "x", keybound.InvalidRequest, "min_strength: expected software, hardware or keyguard"),
+    ],
+)
+def test_arguments_are_checked(client: ManagedIdentityClient, argument: str, value: object, kind: Any, message: str) -> None:
+    arguments: dict[str, Any] = {"client": client, argument: value}
+    with pytest.raises(kind) as caught:
+        BoundCalls(**arguments)
+    assert message in str(caught.value)
 
 
 def test_requests_without_placeholder_have_no_token(emulator: Emulator, calls: BoundCalls) -> None:

@@ -8,7 +8,7 @@ import pytest
 from conftest import RESOURCE
 
 import keybound
-from keybound import KeyStrength, ManagedIdentity, ManagedIdentityClient
+from keybound import KeyStrength, ManagedIdentity, ManagedIdentityClient, aio
 
 if TYPE_CHECKING:
     from keybound.emulator import Emulator
@@ -194,6 +194,58 @@ def test_user_assigned_identities(emulator: Emulator) -> None:
         client.acquire_token(RESOURCE)
     assert caught.value.code == "identity_not_found"
     assert client.identity == identity
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "message"),
+    [
+        ("identity", "x", "identity is a ManagedIdentity, such as ManagedIdentity.client_id(…), not str"),
+        ("imds_endpoint", 5, "imds_endpoint is a str, not int"),
+        ("managed_identity_source", 5, "managed_identity_source is a str, not int"),
+        ("ca_pem", "x", "ca_pem is bytes: open the file with 'rb', not str"),
+        ("loopback_ca_pem", "x", "loopback_ca_pem is bytes: open the file with 'rb', not str"),
+        ("allowed_hosts", "x", "allowed_hosts is a list of str, not str"),
+        ("allowed_hosts", [5], "a member of allowed_hosts is a str, not int"),
+        ("client_capabilities", "cp1", "client_capabilities is a list of str, not str"),
+        ("client_capabilities", None, "client_capabilities is a list of str, not NoneType"),
+        ("proxy", 5, "proxy is a str, not int"),
+        ("no_proxy", ["x"], "no_proxy is a str, such as 'localhost,.internal', not list"),
+        ("tls_versions", [("x", "1.2")], "tls_versions is a mapping from host names to versions, not list"),
+        ("retries", "no", "retries is a bool, not str"),
+        ("store", 1, "store is a bool, not int"),
+        ("simulated", "no", "simulated is a bool, not str"),
+    ],
+)
+def test_settings_of_another_type(argument: str, value: object, message: str) -> None:
+    for kind in (ManagedIdentityClient, aio.ManagedIdentityClient):
+        with pytest.raises(TypeError) as caught:
+            kind(**{argument: value})  # type: ignore[arg-type]
+        assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "message"),
+    [
+        ("resource", None, "resource is a str, such as 'https://vault.azure.net', not NoneType"),
+        ("attested", "no", "attested is a bool, not str"),
+        ("min_strength", None, "min_strength is a KeyStrength, such as KeyStrength.KEYGUARD, not NoneType"),
+        ("claims", {"a": 1}, "claims is a str with a JSON object, or None, not dict"),
+        ("force_refresh", 1, "force_refresh is a bool, not int"),
+        ("timeout", "5", "timeout is a number of seconds, not str"),
+        ("timeout", None, "timeout is a number of seconds, not NoneType"),
+    ],
+)
+def test_arguments_of_another_type(client: ManagedIdentityClient, argument: str, value: object, message: str) -> None:
+    arguments: dict[str, Any] = {"resource": RESOURCE, argument: value}
+    for over_mtls in (False, True):
+        with pytest.raises(TypeError) as caught:
+            client.acquire_token(bearer_over_mtls=over_mtls, **arguments)
+        assert str(caught.value) == message
+    if argument in ("resource", "timeout"):
+        for call in (client.bearer_token, client.resource, client.bearer_resource):
+            with pytest.raises(TypeError) as caught:
+                call(**arguments)
+            assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(
