@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from sys import maxsize
 
 from keybound import _native
+from keybound._arguments import check
 from keybound._errors import KeyboundError
 from keybound._not_picklable import NotPicklable
 
@@ -86,18 +87,20 @@ class ResponseBase(NotPicklable):
 class Response(ResponseBase):
     """The response of a resource. The body is read on demand, within the timeout of the request. After it is read to its end, the
     connection can be reused; closing the response earlier closes the connection.
+
+    A body that was read as a whole is kept: it can be read again, and also after `close`. One that was read in parts is not.
     """
 
     __slots__ = ()
 
     def read(self, limit: int = DEFAULT_LIMIT) -> bytes:
-        """Reads the body to its end. Once it is read, there is no more: later calls return ``b""``.
+        """Reads the body to its end: after `iter_bytes`, what that left.
 
         Args:
-            limit: the maximum length in bytes.
+            limit: the maximum length in bytes, of a body that was not read before.
 
         Raises:
-            ValueError: if the limit is negative, or the response is closed.
+            ValueError: if the limit is negative, the response is closed, or the body was read to its end in parts.
             ServiceRefused: if the body is longer.
             KeyboundError: if the connection breaks or the timeout passes.
 
@@ -106,13 +109,16 @@ class Response(ResponseBase):
         return body if isinstance(body, bytes) else body.wait()
 
     def iter_bytes(self) -> Iterator[bytes]:
-        """The parts of the body as they arrive.
+        """The parts of the body as they arrive. If it was read as a whole, it is one part.
 
         Raises:
             ValueError: if the response is closed.
             KeyboundError: if the connection breaks or the timeout passes.
 
         """
+        content = self._native.content
+        if content:
+            yield content
         while True:
             chunk = self._native.next_chunk()
             if isinstance(chunk, _native.Operation):
@@ -138,7 +144,7 @@ class Response(ResponseBase):
         """Raises an error if the status is 400 or above; otherwise returns the response.
 
         Raises:
-            ServiceRefused: with the status and the error of the service, redacted. It consumes the body.
+            ServiceRefused: with the status and the error of the service, redacted. The body can be read afterwards.
 
         """
         if self.status_code >= 400:
@@ -158,6 +164,7 @@ class Response(ResponseBase):
 
 def checked_limit(limit: int) -> int:
     """The limit of a body, which a platform cannot exceed."""
+    check("limit", limit, int, "a number of bytes")
     if limit < 0:
         raise ValueError("the limit of a body is a number of bytes that is not negative")
     return min(limit, maxsize)

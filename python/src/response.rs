@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body::Body as _;
 use keybound::http::{ConnectionInfo, HeaderMap, Response, ResponseBody};
 use keybound::tls::TlsEngine;
-use keybound::{AccessToken as Token, Error, ErrorKind, Result, Stage};
+use keybound::{AccessToken as Token, Error, ErrorKind, Result, ServiceError, Stage};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -30,11 +30,23 @@ pub(crate) struct RawResponse {
 enum State {
     /// Nothing of the body is read.
     Whole(Box<Response>),
-    Open(ResponseBody),
+    /// The same, of a response without a token.
+    Unread(ResponseBody),
+    /// A part of the body is read.
+    Rest(ResponseBody),
     /// An operation has it. If that is cancelled, the body is dropped.
     InUse,
+    /// The body was read as a whole.
+    Content(Py<PyBytes>),
+    /// The body was read in parts, to its end.
     Read,
     Closed,
+}
+
+/// A body that is to be read.
+struct Unread {
+    body: ResponseBody,
+    is_whole: bool,
 }
 
 impl RawResponse {
@@ -56,7 +68,7 @@ impl RawResponse {
             headers: head.headers,
             token: ForkBound::new(None),
             connection: head.extensions.get::<ConnectionInfo>().cloned(),
-            body: Arc::new(Mutex::new(ForkBound::new(State::Open(body)))),
+            body: Arc::new(Mutex::new(ForkBound::new(State::Unread(body)))),
         }
     }
 }
@@ -99,7 +111,7 @@ impl RawResponse {
 
     /// The next chunk of the body, `None` at its end; an operation if it has not arrived.
     fn next_chunk(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let Some(mut body) = self.take_body()? else {
+        let Some(Unread { mut body, .. }) = self.take_body()? else {
             return Ok(py.None());
         };
         let arrived = {
@@ -108,14 +120,14 @@ impl RawResponse {
         };
         match arrived {
             Poll::Ready(chunk) => {
-                put_back(&self.body, body, &chunk);
+                put_back(&self.body, after(body, &chunk));
                 chunk_to_python(py, chunk)
             }
             Poll::Pending => {
                 let place = Arc::clone(&self.body);
                 let next = async move {
                     let chunk = poll_fn(|context| poll_chunk(&mut body, context)).await;
-                    put_back(&place, body, &chunk);
+                    put_back(&place, after(body, &chunk));
                     chunk
                 };
                 Ok(Py::new(py, Operation::start(py, next, chunk_to_python)?)?.into_any())
@@ -123,57 +135,80 @@ impl RawResponse {
         }
     }
 
-    /// The rest of the body; an operation if it has not arrived.
+    /// The body, if it was read as a whole.
+    #[getter]
+    fn content(&self, py: Python<'_>) -> Option<Py<PyBytes>> {
+        match lock(&self.body).of_this_process()? {
+            State::Content(content) => Some(content.clone_ref(py)),
+            _ => None,
+        }
+    }
+
+    /// The body, or the rest of it; an operation if it has not arrived.
     #[pyo3(signature = (limit, /))]
     fn read(&self, py: Python<'_>, limit: usize) -> PyResult<Py<PyAny>> {
-        let Some(body) = self.take_body()? else {
-            return Ok(PyBytes::new(py, b"").into_any().unbind());
+        if let Some(content) = self.content(py) {
+            return Ok(content.into_any());
+        }
+        let Some(Unread { body, is_whole }) = self.take_body()? else {
+            return Err(PyValueError::new_err(
+                "the body was read before, in parts, and is not kept",
+            ));
         };
+        let mut reading = Box::pin(body.bytes_limited(limit));
         let place = Arc::clone(&self.body);
-        let mut reading = Box::pin(async move {
-            let bytes = body.bytes_limited(limit).await;
-            let is_read = bytes.is_ok();
-            leave(&place, if is_read { State::Read } else { State::Closed });
-            bytes
-        });
+        let keep = move |py: Python<'_>, bytes: Result<Bytes>| {
+            let content = raise(py, bytes).map(|bytes| PyBytes::new(py, &bytes).unbind());
+            let state = match &content {
+                Ok(content) if is_whole => State::Content(content.clone_ref(py)),
+                Ok(_) => State::Read,
+                Err(_) => State::Closed,
+            };
+            put_back(&place, state);
+            Ok(content?.into_any())
+        };
         let arrived = {
             let _entered = runtime()?.enter();
             let mut context = Context::from_waker(Waker::noop());
             reading.as_mut().poll(&mut context)
         };
         match arrived {
-            Poll::Ready(bytes) => bytes_to_python(py, bytes),
-            Poll::Pending => {
-                Ok(Py::new(py, Operation::start(py, reading, bytes_to_python)?)?.into_any())
-            }
+            Poll::Ready(bytes) => keep(py, bytes),
+            Poll::Pending => Ok(Py::new(py, Operation::start(py, reading, keep)?)?.into_any()),
         }
     }
 
-    /// The error for the status of the response, with that of the service if nothing of the body is read. It ends the response.
+    /// The error for the status of the response, with that of the service, unless the body was read in parts. The body can be read
+    /// afterwards.
     fn status_error(&self, py: Python<'_>) -> PyResult<Operation> {
         let status = self.status;
-        let whole = match self.take(State::Closed)? {
-            State::Whole(response) => Some(response),
-            _ => None,
-        };
+        let content = self.content(py);
+        let service = content.and_then(|content| ServiceError::from_response(content.as_bytes(py)));
+        let whole = self.take_whole()?;
+        let place = Arc::clone(&self.body);
         Operation::start(
             py,
             async move {
-                match whole {
-                    Some(response) => response.error_for_status().await.err(),
-                    None => None,
-                }
+                let mut response = whole?;
+                let error = response.status_error().await;
+                put_back(&place, State::Whole(response));
+                error
             },
             move |py, error| {
-                let error = error.unwrap_or_else(|| plain_status_error(status));
+                let error = error.unwrap_or_else(|| plain_status_error(status, service));
                 Ok(exception(py, &error)?.unbind())
             },
         )
     }
 
-    /// Ends the response. A body that was not read to its end closes its connection.
+    /// Ends the response. A body that was not read to its end closes its connection; one that was read as a whole is kept.
     fn close(&self) {
-        leave(&self.body, State::Closed);
+        let mut place = lock(&self.body);
+        if let Some(state) = place.of_this_process_mut()
+            && !matches!(state, State::Content(_))
+        {
+            *state = State::Closed;
+        }
     }
 
     fn __repr__(&self) -> String {
@@ -186,33 +221,48 @@ impl RawResponse {
 }
 
 impl RawResponse {
-    /// Takes the body; `None` if it was read to its end.
-    fn take_body(&self) -> PyResult<Option<ResponseBody>> {
-        match self.take(State::InUse)? {
-            State::Whole(response) => Ok(Some(response.into_body())),
-            State::Open(body) => Ok(Some(body)),
-            State::Read => {
-                leave(&self.body, State::Read);
-                Ok(None)
-            }
+    /// Takes the body; `None` if there is no more of it.
+    fn take_body(&self) -> PyResult<Option<Unread>> {
+        let unread = |body, is_whole| Some(Unread { body, is_whole });
+        let mut place = lock(&self.body);
+        let state = state_of(&mut place)?;
+        match mem::replace(state, State::InUse) {
+            State::Whole(response) => Ok(unread(response.into_body(), true)),
+            State::Unread(body) => Ok(unread(body, true)),
+            State::Rest(body) => Ok(unread(body, false)),
             State::InUse => Err(PyRuntimeError::new_err(
                 "the response is being read, or its reading was cancelled",
             )),
+            other @ (State::Content(_) | State::Read) => {
+                *state = other;
+                Ok(None)
+            }
             State::Closed => {
-                leave(&self.body, State::Closed);
+                *state = State::Closed;
                 // As of a file.
                 Err(PyValueError::new_err("the response is closed"))
             }
         }
     }
 
-    fn take(&self, new: State) -> PyResult<State> {
+    /// Takes a response of which nothing was read.
+    fn take_whole(&self) -> PyResult<Option<Box<Response>>> {
         let mut place = lock(&self.body);
-        let state = place
-            .of_this_process_mut()
-            .ok_or_else(|| PyRuntimeError::new_err("the response is that of the parent process"))?;
-        Ok(mem::replace(state, new))
+        let state = state_of(&mut place)?;
+        match mem::replace(state, State::InUse) {
+            State::Whole(response) => Ok(Some(response)),
+            other => {
+                *state = other;
+                Ok(None)
+            }
+        }
     }
+}
+
+fn state_of(place: &mut ForkBound<State>) -> PyResult<&mut State> {
+    place
+        .of_this_process_mut()
+        .ok_or_else(|| PyRuntimeError::new_err("the response is that of the parent process"))
 }
 
 fn engine(engine: TlsEngine) -> &'static str {
@@ -240,14 +290,9 @@ fn poll_chunk(body: &mut ResponseBody, context: &mut Context<'_>) -> Poll<Chunk>
     }
 }
 
-fn put_back(place: &Place, body: ResponseBody, chunk: &Chunk) {
-    let state = match chunk {
-        Some(Ok(_)) => State::Open(body),
-        Some(Err(_)) => State::Closed,
-        None => State::Read,
-    };
+/// Ends the use by an operation. Another thread may have closed the response meanwhile.
+fn put_back(place: &Place, state: State) {
     let mut place = lock(place);
-    // Another thread may have closed the response meanwhile.
     if let Some(current) = place.of_this_process_mut()
         && matches!(current, State::InUse)
     {
@@ -255,10 +300,11 @@ fn put_back(place: &Place, body: ResponseBody, chunk: &Chunk) {
     }
 }
 
-fn leave(place: &Place, state: State) {
-    let mut place = lock(place);
-    if let Some(current) = place.of_this_process_mut() {
-        *current = state;
+fn after(body: ResponseBody, chunk: &Chunk) -> State {
+    match chunk {
+        Some(Ok(_)) => State::Rest(body),
+        Some(Err(_)) => State::Closed,
+        None => State::Read,
     }
 }
 
@@ -270,12 +316,14 @@ fn bytes_to_python(py: Python<'_>, bytes: Result<Bytes>) -> PyResult<Py<PyAny>> 
     Ok(PyBytes::new(py, &raise(py, bytes)?).into_any().unbind())
 }
 
-fn plain_status_error(status: u16) -> Error {
+fn plain_status_error(status: u16, service: Option<ServiceError>) -> Error {
     let kind = match status {
         408 | 429 | 500.. => ErrorKind::ServiceUnavailable,
         _ => ErrorKind::Refused,
     };
-    Error::new(kind, Stage::Resource, "the resource returned an error").with_status(status)
+    Error::new(kind, Stage::Resource, "the resource returned an error")
+        .with_status(status)
+        .with_service(service)
 }
 
 fn lock(place: &Place) -> MutexGuard<'_, ForkBound<State>> {

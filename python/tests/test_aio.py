@@ -54,6 +54,20 @@ async def test_cached_tokens(emulator: Emulator, aio_client: aio.ManagedIdentity
     assert emulator.counts()["token"] == 2
 
 
+async def test_bodies_are_read_again(emulator: Emulator, warm_aio_client: aio.ManagedIdentityClient) -> None:
+    vault = warm_aio_client.resource(RESOURCE)
+    async with await vault.get(secret(emulator, "absent")) as response:
+        for _ in range(2):
+            with pytest.raises(keybound.ServiceRefused, match="SecretNotFound"):
+                await response.raise_for_status()
+        body = await response.read()
+    assert b"SecretNotFound" in body
+    assert (await response.json())["error"]["code"] == "SecretNotFound"
+    assert [part async for part in response.iter_bytes()] == [body]
+    with pytest.raises(keybound.ServiceRefused, match="SecretNotFound"):
+        await response.raise_for_status()
+
+
 def test_several_event_loops_share_a_client(emulator: Emulator, aio_client: aio.ManagedIdentityClient) -> None:
     first = asyncio.run(aio_client.acquire_token(RESOURCE))
     second = asyncio.run(aio_client.acquire_token(RESOURCE, force_refresh=True))

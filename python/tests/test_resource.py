@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import RESOURCE
@@ -102,7 +104,9 @@ def test_large_responses_arrive_in_parts(emulator: Emulator, vault: ResourceClie
         assert len(chunks) > 1
         assert sum(map(len, chunks)) == 3_000_000
         assert list(response.iter_bytes()) == []
-        assert response.read() == b""
+        for again in (response.read, response.text, response.json):
+            with pytest.raises(ValueError, match="read before, in parts"):
+                again()
     with vault.get(secret(emulator)) as response, pytest.raises(keybound.ServiceRefused) as caught:
         response.read(1000)
     assert caught.value.code == "response_too_large"
@@ -119,6 +123,8 @@ def test_limits_of_bodies(emulator: Emulator, vault: ResourceClient) -> None:
     with vault.get(secret(emulator)) as response:
         with pytest.raises(ValueError, match="negative"):
             response.read(-1)
+        with pytest.raises(TypeError, match="limit is a number of bytes, not NoneType"):
+            response.read(None)  # type: ignore[arg-type]
         assert response.read(2**80)
 
 
@@ -134,15 +140,52 @@ def test_a_response_can_be_left(emulator: Emulator, vault: ResourceClient) -> No
 def test_errors_of_the_resource(emulator: Emulator, vault: ResourceClient) -> None:
     response = vault.get(secret(emulator, "absent"))
     assert response.status_code == 404
+    messages = set()
+    for _ in range(2):
+        with pytest.raises(keybound.ServiceRefused) as caught:
+            response.raise_for_status()
+        assert caught.value.status == 404
+        assert caught.value.service["error"] == "SecretNotFound"
+        messages.add(str(caught.value))
+    assert len(messages) == 1
+    # The body can be logged, before and after.
+    assert response.json()["error"]["code"] == "SecretNotFound"
     with pytest.raises(keybound.ServiceRefused) as caught:
         response.raise_for_status()
-    assert caught.value.status == 404
-    assert caught.value.service["error"] == "SecretNotFound"
-    read = vault.get(secret(emulator, "absent"))
-    read.read()
+    assert (caught.value.status, caught.value.service["error"]) == (404, "SecretNotFound")
+    in_parts = vault.get(secret(emulator, "absent"))
+    assert b"SecretNotFound" in b"".join(in_parts.iter_bytes())
     with pytest.raises(keybound.ServiceRefused) as caught:
-        read.raise_for_status()
+        in_parts.raise_for_status()
     assert caught.value.status == 404
+
+
+def test_bodies_are_read_again(emulator: Emulator, vault: ResourceClient) -> None:
+    with vault.get(secret(emulator)) as response:
+        body = response.read()
+    assert response.json()["value"] == "correct horse"
+    assert response.text() == body.decode()
+    assert list(response.iter_bytes()) == [body]
+    assert response.read() == body
+    # A part that was taken is not part of what is read afterwards.
+    emulator.inject("vault=oversized:3000000*1")
+    with vault.get(secret(emulator)) as response:
+        part = next(response.iter_bytes())
+        assert len(response.read()) == 3_000_000 - len(part)
+        with pytest.raises(ValueError, match="read before, in parts"):
+            response.read()
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(5):
+            response = vault.get(secret(emulator))
+            for found in threads.map(partial(_read, response), range(4)):
+                assert found in (body[:7], "the response is being read, or its reading was cancelled")
+
+
+def _read(response: keybound.Response, _: int) -> object:
+    try:
+        return response.read()[:7]
+    except RuntimeError as error:
+        return str(error)
 
 
 def test_bodies_are_not_in_errors(emulator: Emulator, vault: ResourceClient) -> None:
@@ -198,6 +241,25 @@ def test_malformed_requests(vault: ResourceClient, url: str, headers: dict[str, 
     with pytest.raises(keybound.InvalidRequest) as caught:
         vault.get(url, headers=headers)
     assert not caught.value.may_have_been_sent
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "message"),
+    [
+        ("method", 5, "method is a str, such as 'GET', not int"),
+        ("url", None, "url is a str, not NoneType"),
+        ("url", b"https://127.0.0.1/", "url is a str, not bytes"),
+        ("timeout", "5", "timeout is a number of seconds, or None, not str"),
+        ("headers", {"a": 5}, "headers are pairs of name and value, each a str"),
+        ("headers", [("a", "b", "c")], "headers are pairs of name and value, each a str"),
+        ("headers", "a: b", "headers are pairs of name and value, each a str"),
+    ],
+)
+def test_arguments_of_another_type(vault: ResourceClient, argument: str, value: object, message: str) -> None:
+    arguments: dict[str, Any] = {"method": "GET", "url": "https://127.0.0.1/", argument: value}
+    with pytest.raises(TypeError) as caught:
+        vault.request(**arguments)
+    assert str(caught.value) == message
 
 
 def test_redirects(emulator: Emulator, warm_client: ManagedIdentityClient) -> None:

@@ -29,6 +29,9 @@ class Response(ResponseBase):
 
     async def iter_bytes(self) -> AsyncIterator[bytes]:
         """As `keybound.Response.iter_bytes`."""
+        content = self._native.content
+        if content:
+            yield content
         while True:
             chunk = self._native.next_chunk()
             if isinstance(chunk, _native.Operation):
