@@ -74,7 +74,7 @@ def credential_error(error: KeyboundError) -> ClientAuthenticationError:
     """The error of a credential. It is one after which a chain of credentials goes on, if this host has no IMDS v2 or IMDS does not
     respond.
     """
-    message = f"{error}; {error.next_step}"
+    message = f"{error}: {error.next_step}"
     is_silent = isinstance(error, DeadlineReached) and error.stage == "metadata"
     if is_silent or isinstance(error, (ImdsV2Unavailable, Unreachable)):
         try:
