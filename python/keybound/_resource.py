@@ -9,10 +9,25 @@ from keybound._upload import is_in_memory, send_streamed
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from typing import IO, Any, Union
+    from typing import IO, Any, TypedDict, Union
+
+    from typing_extensions import Unpack
 
     # The body of a request: in memory, or streamed from an iterable or a file. A streamed body is never sent twice.
     Content = Union[bytes, str, Iterable[bytes], IO[bytes], None]
+
+    class CommonOptions(TypedDict, total=False):
+        """Options of a request, but for the body."""
+
+        params: Mapping[str, str] | None
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None
+        json: Any
+        timeout: float | None
+
+    class RequestOptions(CommonOptions, total=False):
+        """Options of a request."""
+
+        content: Content
 
 
 class ResourceClient(NotPicklable):
@@ -62,26 +77,26 @@ class ResourceClient(NotPicklable):
             return Response(self._native.send(method, url, pairs, body, timeout).wait())
         return Response(send_streamed(content, pairs, lambda upload: self._native.send(method, url, pairs, upload, timeout)))
 
-    def get(self, url: str, **options: Any) -> Response:
+    def get(self, url: str, **options: Unpack[RequestOptions]) -> Response:
         """A GET request; the options are those of `request`."""
         return self.request("GET", url, **options)
 
-    def head(self, url: str, **options: Any) -> Response:
+    def head(self, url: str, **options: Unpack[RequestOptions]) -> Response:
         """A HEAD request; the options are those of `request`."""
         return self.request("HEAD", url, **options)
 
-    def post(self, url: str, **options: Any) -> Response:
+    def post(self, url: str, **options: Unpack[RequestOptions]) -> Response:
         """A POST request; the options are those of `request`."""
         return self.request("POST", url, **options)
 
-    def put(self, url: str, **options: Any) -> Response:
+    def put(self, url: str, **options: Unpack[RequestOptions]) -> Response:
         """A PUT request; the options are those of `request`."""
         return self.request("PUT", url, **options)
 
-    def patch(self, url: str, **options: Any) -> Response:
+    def patch(self, url: str, **options: Unpack[RequestOptions]) -> Response:
         """A PATCH request; the options are those of `request`."""
         return self.request("PATCH", url, **options)
 
-    def delete(self, url: str, **options: Any) -> Response:
+    def delete(self, url: str, **options: Unpack[RequestOptions]) -> Response:
         """A DELETE request; the options are those of `request`."""
         return self.request("DELETE", url, **options)

@@ -9,6 +9,7 @@ import pytest
 from conftest import RESOURCE
 
 import keybound
+import keybound.aio
 from keybound import ManagedIdentityClient, ResourceClient
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def test_a_failing_upload_is_not_a_whole_one(emulator: Emulator, vault: Resource
     with pytest.raises(LookupError):
         vault.put(secret(emulator, "half"), headers={"Content-Type": "application/json"}, content=failing())
     assert vault.get(secret(emulator, "half")).status_code == 404
-    for wrong in ([1], 7):
+    malformed: list[Any] = [[1], 7]
+    for wrong in malformed:
         with pytest.raises(TypeError):
             vault.put(secret(emulator, "half"), content=wrong)
 
@@ -260,6 +262,18 @@ def test_arguments_of_another_type(vault: ResourceClient, argument: str, value: 
     with pytest.raises(TypeError) as caught:
         vault.request(**arguments)
     assert str(caught.value) == message
+
+
+async def test_options_are_typed(vault: ResourceClient) -> None:
+    # Type checkers report an ignored error that is none.
+    for call in (vault.get, vault.head, vault.post, vault.put, vault.patch, vault.delete):
+        with pytest.raises(TypeError, match="header"):
+            call("https://127.0.0.1/", header={})  # type: ignore[call-arg]
+    resource = keybound.aio.ManagedIdentityClient().resource(RESOURCE)
+    with pytest.raises(TypeError, match="header"):
+        await resource.get("https://127.0.0.1/", header={})  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="timeout is a number of seconds, or None, not str"):
+        vault.get("https://127.0.0.1/", timeout="5")  # type: ignore[arg-type]
 
 
 def test_redirects(emulator: Emulator, warm_client: ManagedIdentityClient) -> None:

@@ -12,8 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable, Mapping
     from typing import IO, Any, Union
 
+    from typing_extensions import Unpack
+
+    from keybound._resource import CommonOptions
+
     # The body of a request: in memory, or streamed from an iterable, an asynchronous iterable or a file.
     AsyncContent = Union[bytes, str, Iterable[bytes], AsyncIterable[bytes], IO[bytes], None]
+
+    class AsyncRequestOptions(CommonOptions, total=False):
+        """Options of a request."""
+
+        content: AsyncContent
 
 
 class ResourceClient(NotPicklable):
@@ -52,26 +61,26 @@ class ResourceClient(NotPicklable):
             self._timeout if timeout is None else timeout,
         )
 
-    async def get(self, url: str, **options: Any) -> Response:
+    async def get(self, url: str, **options: Unpack[AsyncRequestOptions]) -> Response:
         """A GET request; the options are those of `request`."""
         return await self.request("GET", url, **options)
 
-    async def head(self, url: str, **options: Any) -> Response:
+    async def head(self, url: str, **options: Unpack[AsyncRequestOptions]) -> Response:
         """A HEAD request; the options are those of `request`."""
         return await self.request("HEAD", url, **options)
 
-    async def post(self, url: str, **options: Any) -> Response:
+    async def post(self, url: str, **options: Unpack[AsyncRequestOptions]) -> Response:
         """A POST request; the options are those of `request`."""
         return await self.request("POST", url, **options)
 
-    async def put(self, url: str, **options: Any) -> Response:
+    async def put(self, url: str, **options: Unpack[AsyncRequestOptions]) -> Response:
         """A PUT request; the options are those of `request`."""
         return await self.request("PUT", url, **options)
 
-    async def patch(self, url: str, **options: Any) -> Response:
+    async def patch(self, url: str, **options: Unpack[AsyncRequestOptions]) -> Response:
         """A PATCH request; the options are those of `request`."""
         return await self.request("PATCH", url, **options)
 
-    async def delete(self, url: str, **options: Any) -> Response:
+    async def delete(self, url: str, **options: Unpack[AsyncRequestOptions]) -> Response:
         """A DELETE request; the options are those of `request`."""
         return await self.request("DELETE", url, **options)
