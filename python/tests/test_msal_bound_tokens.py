@@ -171,6 +171,8 @@ def test_clients_bring_their_own_settings(emulator: Emulator) -> None:
     assert bound(client)["access_token"] == own.acquire_token(RESOURCE).token
     with pytest.raises(msal.ManagedIdentityError, match="client_capabilities"):
         msal.ManagedIdentityClient(client=own, client_capabilities=["CP1"])
+    with pytest.raises(TypeError, match=r"client is a keybound\.ManagedIdentityClient, not keybound\.msal\.managed_identity\.Man"):
+        msal.ManagedIdentityClient(client=client)  # type: ignore[arg-type]
     with pytest.raises(msal.ManagedIdentityError, match="another managed identity"):
         msal.ManagedIdentityClient(msal.UserAssignedManagedIdentity(object_id="5a5a5a5a-0000-4000-8000-0000000000f2"), client=own)
 

@@ -126,6 +126,12 @@ def test_headers_are_text(session: SchannelSession, headers: dict[str, str], sec
         session.get(secret, headers={**headers, **changed})
 
 
+def test_bodies_are_bytes(session: SchannelSession, headers: dict[str, str], secret: str) -> None:
+    text: Any = "text"
+    with pytest.raises(TypeError, match="the body is bytes, not str"):
+        session.post(secret, headers=headers, data=text)
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1/", "127.0.0.1", "https://", "ftp://x/", ""])
 def test_other_urls_are_not_sent(session: SchannelSession, headers: dict[str, str], url: str) -> None:
     with pytest.raises(ValueError, match="https"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keybound
 from keybound import KeyStrength
+from keybound._arguments import check_optional
 from keybound.msal import msi_v2
 from keybound.msal._errors import ManagedIdentityError, MsiV2Error, msi_v2_error
 from keybound.msal._identities import (
@@ -67,6 +68,7 @@ class ManagedIdentityClient:
                 client.
 
         """
+        check_optional("client", client, keybound.ManagedIdentityClient, "a keybound.ManagedIdentityClient")
         self._managed_identity = _identity_of(client) if client and managed_identity is None else checked(managed_identity)
         self._http_client = http_client
         self._http_cache = http_cache
