@@ -15,6 +15,7 @@ connection that is authenticated with the same key: a stolen token is worthless.
 from keybound import _native, _process
 from keybound._binding import thumbprint, verify_binding
 from keybound._calls import BoundCalls
+from keybound._capabilities import Capabilities
 from keybound._client import ManagedIdentityClient
 from keybound._errors import (
     AttestationFailed,
@@ -42,6 +43,7 @@ __all__ = [
     "BindingCertificate",
     "BindingRefused",
     "BoundCalls",
+    "Capabilities",
     "DeadlineReached",
     "Headers",
     "ImdsV2Unavailable",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from keybound import _native
+from keybound._capabilities import Capabilities
 from keybound._identity import KeyStrength
 from keybound._resource import ResourceClient
 from keybound._settings import ClientBase
@@ -78,6 +79,17 @@ class ManagedIdentityClient(ClientBase):
 
         """
         return self._native.supports_imds_v2(timeout).wait()
+
+    def capabilities(self, *, timeout: float = 60.0) -> Capabilities:
+        """What this host can do for this client, found without a key and a token: for programs that choose between bound and bearer
+        tokens, and to log why there is no stronger binding. A missing capability is part of the answer, not an error. The answer
+        is cached.
+
+        Args:
+            timeout: how long IMDS is waited for, in seconds; without an answer by then, it counts as not responding.
+
+        """
+        return Capabilities(self._native.capabilities(timeout).wait())
 
     def resource(
         self,

@@ -1,5 +1,6 @@
 use crate::access_token::AccessToken;
 use crate::arguments;
+use crate::capabilities;
 use crate::error::{invalid_request, raise};
 use crate::fork_bound::ForkBound;
 use crate::operation::Operation;
@@ -104,6 +105,21 @@ impl Client {
                     .into_any()
                     .unbind())
             },
+        )
+    }
+
+    /// What the host can do, as a dictionary.
+    #[pyo3(signature = (timeout, /))]
+    fn capabilities(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = arguments::timeout)] timeout: f64,
+    ) -> PyResult<Operation> {
+        let (client, timeout) = (self.0.client(py)?, crate::time::timeout(py, timeout)?);
+        Operation::start(
+            py,
+            async move { client.capabilities_within(timeout).await },
+            |py, found| Ok(capabilities::to_python(py, &found)?.into_any().unbind()),
         )
     }
 

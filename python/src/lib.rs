@@ -3,6 +3,7 @@ mod access_token;
 mod arguments;
 mod attestation;
 mod binding_certificate;
+mod capabilities;
 mod certificate_identity;
 mod client;
 #[cfg(feature = "emulator")]

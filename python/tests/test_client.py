@@ -133,6 +133,42 @@ def test_the_probe(emulator: Emulator, client: ManagedIdentityClient) -> None:
     assert client.supports_imds_v2() is False
 
 
+def test_capabilities(emulator: Emulator, client: ManagedIdentityClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = client.capabilities()
+    assert (found.source, found.source_reason, found.source_variables) == ("imds", "imds_endpoint", [])
+    assert (found.imds_v1, found.imds_v2, found.imds_error, found.imds_v2_disabled) == (True, True, None, False)
+    assert (found.strongest_key, found.strongest_binding) == (KeyStrength.KEYGUARD, KeyStrength.KEYGUARD)
+    assert (found.simulated_key, found.why_not_stronger) == (True, None)
+    assert (found.attestation, found.attestation_library, found.attestation_error) == ("simulated", None, None)
+    assert (found.operating_system, found.security_error) == ("windows", None)
+    assert (found.security_type, found.secure_boot, found.virtual_tpm) == ("TrustedLaunch", True, True)
+    assert "strongest_binding=keyguard" in repr(found)
+    assert not {"key", "issue", "token"} & set(emulator.counts())
+    # Without simulated keys, this host has keys in memory only.
+    real = ManagedIdentityClient(imds_endpoint=emulator.imds, simulated=False).capabilities()
+    assert real.strongest_binding in (KeyStrength.SOFTWARE, KeyStrength.HARDWARE)
+    assert isinstance(real.why_not_stronger, keybound.KeyboundError)
+    assert real.why_not_stronger.next_step
+    for name, value in emulator.environment("app-service").items():
+        monkeypatch.setenv(name, value)
+    other = ManagedIdentityClient().capabilities()
+    assert (other.source, other.source_reason, other.strongest_binding) == ("app_service", "variables", None)
+    assert other.source_variables
+    assert isinstance(other.why_not_stronger, keybound.ImdsV2Unavailable)
+    assert (other.imds_v1, other.imds_v2) == (None, None)
+
+
+async def test_capabilities_wait_for_imds_no_longer_than_asked(emulator: Emulator) -> None:
+    emulator.inject("probe=hang*always")
+    found = ManagedIdentityClient(**emulator.client_settings).capabilities(timeout=0.1)
+    asynchronous = await aio.ManagedIdentityClient(**emulator.client_settings).capabilities(timeout=0.1)
+    for answer in (found, asynchronous):
+        assert (answer.imds_v2, answer.strongest_binding) == (None, None)
+        assert isinstance(answer.imds_error, keybound.DeadlineReached)
+    with pytest.raises(TypeError, match="timeout is a number of seconds, not str"):
+        ManagedIdentityClient(**emulator.client_settings).capabilities(timeout="1")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("leg", ["token=delay:300*1", "token=status:400*1"])
 def test_threads_share_one_request(emulator: Emulator, client: ManagedIdentityClient, leg: str) -> None:
     emulator.inject("metadata=delay:500*1", leg)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from keybound import _native
+from keybound._capabilities import Capabilities
 from keybound._identity import KeyStrength
 from keybound._settings import ClientBase
 from keybound.aio._resource import ResourceClient
@@ -43,6 +44,10 @@ class ManagedIdentityClient(ClientBase):
     async def supports_imds_v2(self, *, timeout: float = 60.0) -> bool:
         """As `keybound.ManagedIdentityClient.supports_imds_v2`."""
         return await self._native.supports_imds_v2(timeout)
+
+    async def capabilities(self, *, timeout: float = 60.0) -> Capabilities:
+        """As `keybound.ManagedIdentityClient.capabilities`."""
+        return Capabilities(await self._native.capabilities(timeout))
 
     def resource(
         self,
