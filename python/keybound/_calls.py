@@ -121,7 +121,7 @@ class BoundCalls(NotPicklable):
         request = _Exchange(self, method, url, headers, timeout)
         if is_in_memory(content):
             return Response(request.start(content.encode() if isinstance(content, str) else content).wait())
-        return Response(send_streamed(content, request.given, request.start))
+        return Response(send_streamed(content, request.given, request.start, request.timeout))
 
     async def send_async(
         self,

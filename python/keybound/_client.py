@@ -116,11 +116,11 @@ class ManagedIdentityClient(ClientBase):
         """
         new = _native.Request.bearer_over_mtls if bearer_over_mtls else _native.Request.pop
         request = new(resource, attested, min_strength, None, False, timeout)
-        return ResourceClient(self._native.resource(request, timeout, follow_redirects, honor_retry_after))
+        return ResourceClient(self._native.resource(request, timeout, follow_redirects, honor_retry_after), timeout)
 
     def bearer_resource(
         self, resource: str, *, timeout: float = 60.0, follow_redirects: bool = True, honor_retry_after: bool = False
     ) -> ResourceClient:
         """A client that calls a resource with plain bearer tokens of the host's source. See `resource` and `bearer_token`."""
         request = _native.Request.bearer(resource, None, False, timeout)
-        return ResourceClient(self._native.resource(request, timeout, follow_redirects, honor_retry_after))
+        return ResourceClient(self._native.resource(request, timeout, follow_redirects, honor_retry_after), timeout)

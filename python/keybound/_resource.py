@@ -37,10 +37,11 @@ class ResourceClient(NotPicklable):
     retried: the request may have been processed. The token is sent to the origin of the request only.
     """
 
-    __slots__ = ("_native",)
+    __slots__ = ("_native", "_timeout")
 
-    def __init__(self, native: _native.Resource) -> None:
+    def __init__(self, native: _native.Resource, timeout: float) -> None:
         self._native = native
+        self._timeout = timeout
 
     def request(
         self,
@@ -75,7 +76,14 @@ class ResourceClient(NotPicklable):
         if is_in_memory(content):
             body = content.encode() if isinstance(content, str) else content
             return Response(self._native.send(method, url, pairs, body, timeout).wait())
-        return Response(send_streamed(content, pairs, lambda upload: self._native.send(method, url, pairs, upload, timeout)))
+        return Response(
+            send_streamed(
+                content,
+                pairs,
+                lambda upload: self._native.send(method, url, pairs, upload, timeout),
+                self._timeout if timeout is None else timeout,
+            )
+        )
 
     def get(self, url: str, **options: Unpack[RequestOptions]) -> Response:
         """A GET request; the options are those of `request`."""

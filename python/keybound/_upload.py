@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator
 from sys import getrefcount
+from time import monotonic
 from weakref import ref
 
 from keybound import _native
@@ -70,6 +71,7 @@ def send_streamed(
     body: object,
     headers: list[tuple[str, str]],
     send: Callable[[_native.Upload], _native.Operation[_native.RawResponse]],
+    timeout: float,
 ) -> _native.RawResponse:
     """Sends a body that this thread reads, one part ahead of the connection. Reading begins when the connection can send the first
     part, and stops early when no more is accepted.
@@ -78,15 +80,18 @@ def send_streamed(
     check_unused(source)
     upload = _native.Upload(content_length(headers))
     response = send(upload)
-    ended_before_part = False
+    deadline = monotonic() + timeout
+    ended_before_part = timed_out = False
     try:
         if not upload.wanted().wait():
             return response.wait()
         mark_used(source)
         for chunk in chunks(content):
-            accepted = upload.push(chunk)
+            # Once there is a response, the timeout of the request does not end the wait for a service that reads no more.
+            accepted = upload.push(chunk, max(0.0, deadline - monotonic()))
             if not (accepted if isinstance(accepted, bool) else accepted.wait()):
                 ended_before_part = accepted is False
+                timed_out = monotonic() >= deadline
                 break
         else:
             upload.finish()
@@ -94,12 +99,16 @@ def send_streamed(
         # Without `finish`, the body is incomplete: the server does not take it for a whole one.
         upload.close()
     try:
-        return response.wait()
+        result = response.wait()
     except KeyboundError as error:
         mark_sent(error)
         if ended_before_part and isinstance(error, DeadlineReached):
             raise upload_too_slow(by_source=True) from error
         raise
+    if timed_out and result.status < 300:
+        result.close()
+        raise upload_too_slow(by_source=False)
+    return result
 
 
 def mark_sent(error: KeyboundError) -> None:

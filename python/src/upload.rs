@@ -1,4 +1,5 @@
 use crate::operation::Operation;
+use crate::time;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use keybound::http::RequestBody;
@@ -95,9 +96,15 @@ impl Upload {
         )
     }
 
-    /// Adds a chunk. False if the connection accepts no more.
-    #[pyo3(signature = (chunk, /))]
-    fn push(&self, py: Python<'_>, chunk: PyBackedBytes) -> PyResult<Py<PyAny>> {
+    /// Adds a chunk. False if the connection accepts no more, or none within the timeout, in seconds: the request's ends with the head
+    /// of its response.
+    #[pyo3(signature = (chunk, timeout = None, /))]
+    fn push(
+        &self,
+        py: Python<'_>,
+        chunk: PyBackedBytes,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<PyAny>> {
         let answer =
             |accepted: bool| Ok(accepted.into_pyobject(py)?.to_owned().into_any().unbind());
         let Some(chunks) = lock(&self.chunks).clone() else {
@@ -107,9 +114,20 @@ impl Upload {
             Ok(()) => answer(true),
             Err(TrySendError::Closed(_)) => answer(false),
             Err(TrySendError::Full(chunk)) => {
+                let timeout = timeout
+                    .map(|seconds| time::timeout(py, seconds))
+                    .transpose()?;
                 let operation = Operation::start(
                     py,
-                    async move { chunks.send(chunk).await.is_ok() },
+                    async move {
+                        let sending = chunks.send(chunk);
+                        match timeout {
+                            Some(timeout) => tokio::time::timeout(timeout, sending)
+                                .await
+                                .is_ok_and(|sent| sent.is_ok()),
+                            None => sending.await.is_ok(),
+                        }
+                    },
                     |py, accepted| Ok(accepted.into_pyobject(py)?.to_owned().into_any().unbind()),
                 )?;
                 Ok(Py::new(py, operation)?.into_any())

@@ -34,6 +34,8 @@ class Recorder:
         self._response = b""
         self._holds = False
         self._early = b""
+        self._stops = False
+        self._resumed = threading.Event()
         self._listener = listener
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(certificate)
@@ -60,10 +62,17 @@ class Recorder:
         self._response = f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode() + part
         self._holds = True
 
-    def respond_early(self, status: str, body: bytes, rest: bytes = b"") -> None:
-        """Responds as soon as the head of a request is received, except for the rest of the body."""
+    def respond_early(self, status: str, body: bytes, rest: bytes = b"", stops: bool = False) -> None:
+        """Responds as soon as the head of a request is received, except for the rest of the body. If it stops then, it reads no
+        more until `resume` is called.
+        """
+        self._stops = stops
         self._early = f"HTTP/1.1 {status}\r\nContent-Length: {len(body) + len(rest)}\r\n\r\n".encode() + body
         self._response = rest
+
+    def resume(self) -> None:
+        """Reads requests again."""
+        self._resumed.set()
 
     def only_head(self) -> str:
         """The head of the only request, in lower case."""
@@ -108,6 +117,8 @@ class Recorder:
                 if self._early and b"\r\n\r\n" in request and not self.responded.is_set():
                     stream.sendall(self._early)
                     self.responded.set()
+                    if self._stops:
+                        self._resumed.wait(20)
                 chunk = stream.recv(65536)
                 if not chunk:
                     self.was_left.set()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from keybound import ManagedIdentityClient, ResourceClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from recorder import Recorder
 
@@ -301,3 +303,23 @@ def test_plain_bearer_tokens(emulator: Emulator, warm_client: ManagedIdentityCli
     assert response.token.token_type == "Bearer"
     (record,) = [record for record in emulator.records() if record["leg"] == "vault"]
     assert record["client_certificate"] is None
+
+
+@pytest.mark.parametrize("status", ["200 OK", "400 Bad Request"])
+def test_the_timeout_ends_an_upload_that_the_server_does_not_read(
+    recorder: Recorder, recorder_certificate: Path, emulator: Emulator, status: str
+) -> None:
+    settings = emulator.client_settings
+    settings["loopback_ca_pem"] += recorder_certificate.read_bytes()
+    recorder.respond_early(status, b"ok", stops=True)
+    resource = ManagedIdentityClient(**settings).resource(RESOURCE)
+    # More than the buffers of the connection.
+    parts = itertools.repeat(bytes(1 << 20), 200)
+    try:
+        if status.startswith("2"):
+            with pytest.raises(keybound.DeadlineReached, match="service read the body"):
+                resource.put(recorder.origin, content=parts, timeout=1)
+        else:
+            assert resource.put(recorder.origin, content=parts, timeout=1).status_code == 400
+    finally:
+        recorder.resume()
