@@ -94,6 +94,14 @@ impl Pki {
         self.issuer.issue(request)
     }
 
+    /// The certificate of the authority that signs binding certificates, PEM.
+    ///
+    /// # Errors
+    /// If OpenSSL fails.
+    pub fn issuer_pem(&self) -> Result<Vec<u8>, ErrorStack> {
+        self.issuer.certificate().to_pem()
+    }
+
     /// Parses a client certificate (DER) and checks that the issuer signed it and that it is valid at `now`. The TLS handshake
     /// proves possession of the key.
     ///

@@ -1,3 +1,4 @@
+use crate::certificate_rules::CertificatePolicy;
 use crate::claims::TokenClaims;
 use crate::{Caller, ClientCertificate, Issuer, Reason, Schemes, TokenVersion};
 use keybound_core::Guid;
@@ -19,7 +20,7 @@ pub(crate) struct Policy {
     pub(crate) skew: i64,
     /// In seconds.
     pub(crate) max_age: Option<i64>,
-    pub(crate) certificate: CertificateRules,
+    pub(crate) certificate: CertificatePolicy,
 }
 
 /// The accepted tenants.
@@ -28,35 +29,6 @@ pub(crate) enum Tenants {
     Any,
     /// The positions of the accepted ones.
     Listed(HashMap<Guid, usize>),
-}
-
-/// What a client certificate must have besides the thumbprint in the token, its validity and a strong key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CertificateRules {
-    pub(crate) managed_identity_names: bool,
-}
-
-impl CertificateRules {
-    /// No further rules. The default.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The names must be those of a managed identity: CN is the token's client, DC its tenant. Certificates of applications have
-    /// other names.
-    pub fn managed_identity_names(mut self) -> Self {
-        self.managed_identity_names = true;
-        self
-    }
-
-    fn accept(self, certificate: &ClientCertificate, client: &str, tenant: &Guid) -> bool {
-        let has_names = |client: &Guid| {
-            let certificate = certificate.certificate();
-            certificate.check_names(client, tenant).is_ok()
-        };
-        !self.managed_identity_names || Guid::parse(client).as_ref().is_some_and(has_names)
-    }
 }
 
 impl Policy {
@@ -99,10 +71,8 @@ impl Policy {
         let version = self.issuer(&token_issuer).version();
         let caller = caller(claims, token_issuer.tenant, version, audience, certificate)?;
         self.check_dates(&caller, now)?;
-        let names = self.certificate;
-        if !names.accept(certificate, &caller.client, &caller.tenant) {
-            return Err(Reason::CertificateNames);
-        }
+        self.certificate
+            .check(certificate, &caller.client, &caller.tenant, now)?;
         self.check_rights(&caller)?;
         Ok(caller)
     }

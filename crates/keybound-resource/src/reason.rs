@@ -34,6 +34,8 @@ pub enum Reason {
     CertificateKeyWeak,
     /// The names in the certificate are not those of the token's client and tenant.
     CertificateNames,
+    /// The certificate's issuer is not trusted.
+    CertificateUntrusted,
     /// The token is not bound to a certificate.
     NotBound,
     /// The token is bound to another certificate.
@@ -72,7 +74,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::TokenMissing,
         Self::AuthorizationRepeated,
         Self::AuthorizationMalformed,
@@ -88,6 +90,7 @@ impl Reason {
         Self::CertificateNotYetValid,
         Self::CertificateKeyWeak,
         Self::CertificateNames,
+        Self::CertificateUntrusted,
         Self::NotBound,
         Self::BindingMismatch,
         Self::IssuerMismatch,
@@ -154,6 +157,7 @@ impl Reason {
             Self::CertificateNotYetValid => ("certificate_not_yet_valid", 401, "the client certificate is not valid yet"),
             Self::CertificateKeyWeak => ("certificate_key_weak", 401, "the key of the client certificate is too weak"),
             Self::CertificateNames => ("certificate_names", 401, "the client certificate names another identity than the token"),
+            Self::CertificateUntrusted => ("certificate_untrusted", 401, "the issuer of the client certificate is not trusted"),
             Self::NotBound => ("not_bound", 401, "the token is not bound to a certificate"),
             Self::BindingMismatch => ("binding_mismatch", 401, "the token is bound to another certificate"),
             Self::IssuerMismatch => ("issuer_mismatch", 401, "the token's issuer is not accepted"),

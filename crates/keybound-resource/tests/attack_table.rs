@@ -12,13 +12,22 @@ use keybound_resource::source::{
     CertificateSource, ConnectionPeer, ForwardedCertificate, Peer, PeerAddress, TrustedPeers,
 };
 use keybound_resource::tower::MtlsPopLayer;
-use keybound_resource::{Authorization, Caller, ClientCertificate, Reason, Refusal, Verifier};
-use keybound_testing::attacks::{AttackRequest, PolicyOfCase, Verdict, cases, run};
+use keybound_resource::{
+    Authorization, BuildError, Caller, CertificateRules, ClientCertificate, Reason, Refusal,
+    Verifier,
+};
+use keybound_testing::attacks::{
+    AttackRequest, PolicyOfCase, TokenRecipe, Verdict, cases, fixed_now, run,
+};
+use keybound_testing::{Authority, CertificateBuilder, p256_key};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
 use support::{TestClock, builder, issuer};
 use tower_layer::Layer as _;
 use tower_service::Service;
@@ -190,10 +199,103 @@ fn every_reason_occurs_in_the_attack_table() {
         .filter_map(|case| case.expect.reason)
         .collect();
     for reason in Reason::ALL {
-        // A proxy's header, which no TLS connection has.
-        let elsewhere = reason == Reason::CertificateRepeated;
+        // A proxy's header, which no TLS connection has, and a policy with CA certificates.
+        let elsewhere = matches!(
+            reason,
+            Reason::CertificateRepeated | Reason::CertificateUntrusted
+        );
         assert_eq!(occurring.contains(reason.code()), !elsewhere, "{reason:?}");
     }
+}
+
+/// The token is valid, and bound to the certificate of the connection.
+#[test]
+fn certificate_of_an_issuer_that_is_not_trusted_is_refused() {
+    let root = authority("root", -9..9, None);
+    let issuing = authority("issuing", -9..9, Some(&root));
+    let other = authority("other", -9..9, Some(&root));
+    let namesake = authority("issuing", -9..9, Some(&authority("root", -9..9, None)));
+    let expired = authority("expired", -9..-1, None);
+    let future = authority("future", 1..9, None);
+    let leaf = issuing.issue(|builder| builder.subject("leaf").validity(days(-9..9)));
+    let no_authority = Authority::from_parts(leaf.certificate, leaf.key);
+    let pem = |authorities: &[&Authority]| {
+        let all: Vec<_> = authorities.iter().map(|one| one.pem()).collect();
+        all.concat()
+    };
+    for (name, issuer, trusted, is_accepted) in [
+        ("its issuer", &issuing, pem(&[&issuing]), true),
+        (
+            "its issuer among others",
+            &issuing,
+            pem(&[&other, &issuing]),
+            true,
+        ),
+        ("the whole chain", &issuing, pem(&[&root, &issuing]), true),
+        ("another issuer", &issuing, pem(&[&other]), false),
+        (
+            "the root, without the chain",
+            &issuing,
+            pem(&[&root]),
+            false,
+        ),
+        (
+            "an issuer of the same name",
+            &issuing,
+            pem(&[&namesake]),
+            false,
+        ),
+        ("an expired issuer", &expired, pem(&[&expired]), false),
+        ("an issuer of tomorrow", &future, pem(&[&future]), false),
+        ("no authority", &no_authority, pem(&[&no_authority]), false),
+    ] {
+        let leaf = issuer.issue(|builder| builder.subject("client").validity(days(-1..1)));
+        let der = leaf.certificate.to_der().unwrap();
+        let certificate = ClientCertificate::from_der(&der).unwrap();
+        let thumbprint = certificate.thumbprint().as_str();
+        let claims = json!({ "cnf": { "x5t#S256": thumbprint } });
+        let recipe: TokenRecipe = serde_json::from_value(json!({ "claims": claims })).unwrap();
+        let header = format!("mtls_pop {}", recipe.make(support::issuer()));
+        let rules = CertificateRules::new().trusted_issuers(&trusted);
+        let builder = builder(&PolicyOfCase::default(), &TestClock::new());
+        let verifier = builder.certificate(rules).build().unwrap();
+        for _ in 0..2 {
+            let verified = verifier.verify(header.as_str(), &certificate);
+            let reason = verified.err().map(|refusal| refusal.reason());
+            let expected = (!is_accepted).then_some(Reason::CertificateUntrusted);
+            assert_eq!(reason, expected, "{name}");
+        }
+    }
+    for pem in [&b""[..], b"-----BEGIN CERTIFICATE-----\n", b"ca.pem"] {
+        let rules = CertificateRules::new().trusted_issuers(pem);
+        let builder = builder(&PolicyOfCase::default(), &TestClock::new());
+        let error = builder.certificate(rules).build().unwrap_err();
+        assert_eq!(error, BuildError::TrustedIssuers);
+    }
+}
+
+/// A CA that is valid between these days from the time of the tokens, self-signed without an issuer.
+fn authority(name: &str, valid: Range<i64>, issuer: Option<&Authority>) -> Authority {
+    let fields = |builder: CertificateBuilder| builder.subject(name).validity(days(valid)).ca();
+    let Some(issuer) = issuer else {
+        let key = p256_key();
+        let builder = CertificateBuilder::new(&key).issuer(name);
+        return Authority::from_parts(fields(builder).sign(&key), key);
+    };
+    let leaf = issuer.issue(fields);
+    Authority::from_parts(leaf.certificate, leaf.key)
+}
+
+fn days(valid: Range<i64>) -> Range<SystemTime> {
+    let at = |day: i64| {
+        let distance = Duration::from_secs(day.unsigned_abs() * 86_400);
+        if day < 0 {
+            fixed_now() - distance
+        } else {
+            fixed_now() + distance
+        }
+    };
+    at(valid.start)..at(valid.end)
 }
 
 #[test]

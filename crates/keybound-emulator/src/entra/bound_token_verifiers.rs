@@ -41,6 +41,7 @@ impl BoundTokenVerifiers {
 
 fn verifier(state: &State, audience: &str, keys: &[Value]) -> Option<Verifier> {
     let keys = KeySet::parse(json!({ "keys": keys }).to_string().as_bytes()).ok()?;
+    let issuers = state.pki.issuer_pem().ok()?;
     let name = |version| issuer(state, version, TENANT);
     // The URL of the metadata has no effect on fixed keys.
     let v1 = Issuer::new(TokenVersion::V1, &name(V1), "").key_issuer(&name(V2));
@@ -51,7 +52,7 @@ fn verifier(state: &State, audience: &str, keys: &[Value]) -> Option<Verifier> {
         .tenants(state.config.tenant_ids().cloned())
         .issuer(v1)
         .issuer(v2)
-        .certificate(CertificateRules::new())
+        .certificate(CertificateRules::new().trusted_issuers(&issuers))
         .keys(Keys::fixed(keys))
         .skew(Duration::ZERO)
         .cache_bytes(CACHE_BYTES)

@@ -70,21 +70,20 @@ pub(crate) fn check(
     let authorization = Authorization::from_values(values());
     let verified = verifier.verify(authorization, &certificate);
     match verified.map_err(|refusal| refusal.reason()) {
-        // The verifier accepts certificates of any issuer that Entra accepted; these resources do not.
-        Ok(_) => check_issuer(state, presented)?,
+        Ok(_) => Ok(AcceptedToken::Bound),
+        // Another certificate: what is wrong with it besides is the clearer message.
         Err(Reason::BindingMismatch) => {
             check_issuer(state, presented)?;
-            return Err(TokenProblem::OtherCertificate);
+            Err(TokenProblem::OtherCertificate)
         }
         // The verifier takes a lone token for a scheme.
         Err(Reason::SchemeUnsupported)
             if values().any(|value| !value.as_bytes().contains(&b' ')) =>
         {
-            return Err(TokenProblem::MalformedHeader);
+            Err(TokenProblem::MalformedHeader)
         }
-        Err(reason) => return Err(problem(reason)),
+        Err(reason) => Err(problem(reason)),
     }
-    Ok(AcceptedToken::Bound)
 }
 
 /// The token of the only header, if its scheme is `Bearer`.
@@ -161,7 +160,9 @@ fn problem(reason: Reason) -> TokenProblem {
         Reason::CertificateMalformed => TokenProblem::Certificate(Malformed),
         Reason::CertificateExpired => TokenProblem::Certificate(Expired),
         Reason::CertificateNotYetValid => TokenProblem::Certificate(NotYetValid),
-        Reason::CertificateKeyWeak => TokenProblem::Certificate(Foreign),
+        Reason::CertificateKeyWeak | Reason::CertificateUntrusted => {
+            TokenProblem::Certificate(Foreign)
+        }
         Reason::NotBound => TokenProblem::NotBound,
         Reason::BindingMismatch => TokenProblem::OtherCertificate,
         Reason::IssuerMismatch | Reason::TenantMismatch => TokenProblem::Issuer,

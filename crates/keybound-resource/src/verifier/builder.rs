@@ -3,9 +3,9 @@ use crate::cache::TokenCache;
 use crate::clock::GuardedClock;
 use crate::issuer::issuers_of;
 use crate::keys::{KeyStore, Keys};
-use crate::policy::{CertificateRules, Policy, Tenants};
+use crate::policy::{Policy, Tenants};
 use crate::refusal::ChallengeParameters;
-use crate::{Clock, Cloud, ContinuousAccess, Issuer, Schemes, SystemClock};
+use crate::{CertificateRules, Clock, Cloud, ContinuousAccess, Issuer, Schemes, SystemClock};
 use keybound_core::Guid;
 use std::collections::HashMap;
 use std::fmt;
@@ -50,6 +50,9 @@ pub enum BuildError {
     /// A text of the challenge contains a character that a quoted string cannot have.
     #[error("a text of the challenge is not printable ASCII without quotes and backslashes")]
     ChallengeText,
+    /// The trusted issuers of certificates are not certificates in PEM.
+    #[error("the trusted issuers of certificates are not certificates in PEM")]
+    TrustedIssuers,
     /// The clock skew is longer than an hour.
     #[error("the clock skew is longer than an hour")]
     Skew,
@@ -222,7 +225,10 @@ impl VerifierBuilder {
             schemes: self.schemes,
             skew: seconds(self.skew),
             max_age: self.max_age.map(seconds),
-            certificate: self.certificate,
+            certificate: self
+                .certificate
+                .compile()
+                .ok_or(BuildError::TrustedIssuers)?,
         };
         let clock = Arc::new(GuardedClock::new(self.clock));
         Ok(Verifier(Arc::new(Inner {
