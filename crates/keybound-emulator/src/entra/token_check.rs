@@ -71,7 +71,7 @@ pub(crate) fn check(
     let verified = verifier.verify(authorization, &certificate);
     match verified.map_err(|refusal| refusal.reason()) {
         Ok(_) => Ok(AcceptedToken::Bound),
-        // Another certificate: what is wrong with it besides is the clearer message.
+        // Another certificate. A further problem of it is the clearer message.
         Err(Reason::BindingMismatch) => {
             check_issuer(state, presented)?;
             Err(TokenProblem::OtherCertificate)
