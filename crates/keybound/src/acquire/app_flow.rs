@@ -1,11 +1,12 @@
 //! A token flow of an app registration: an assertion from its own flow, file or function, and its exchange for a token.
-use super::token_flow::MAX_RETRIES;
 use super::token_service::{MAX_TIMEOUT, acquire};
 use super::{ClientContext, Flow, Plan};
+use crate::SecretString;
+use crate::access_token::{AccessToken, TokenSource};
 use crate::cache::{CachedBinding, Obtained};
 use crate::confidential::{App, ClientAssertion, Credential};
 use crate::request::{KeyRequirements, TokenRequest};
-use keybound_core::{Attestation, Result, TokenCacheKey};
+use keybound_core::{Attestation, Error, ErrorKind, Result, Stage, TokenCacheKey};
 use std::sync::Arc;
 
 /// An assertion that was checked.
@@ -15,86 +16,212 @@ pub(super) struct CheckedAssertion {
     pub(super) binding: Option<Arc<CachedBinding>>,
 }
 
+/// An assertion that the authority refused.
+struct Refused {
+    error: Error,
+    assertion: SecretString,
+    /// Its certificate, if that is to be replaced.
+    certificate: Option<Arc<CachedBinding>>,
+}
+
 impl Flow {
-    /// Fetches the token of a plan with a new or cached assertion and caches it. If Entra rejects the certificate of a managed
-    /// identity, both are replaced: at most twice, as by the flow of the managed identity itself.
-    pub(super) async fn fetch_for_app(&self, app: &App, plan: &Plan) -> Result<Obtained> {
-        let mut rejected = None;
-        let mut retries = 0;
-        loop {
-            let checked = self.assertion(app, plan, rejected.as_ref()).await?;
-            let error = match self.exchange(app, plan, &checked).await {
-                Ok((issued, requested)) => {
-                    let binding = checked.binding.as_ref();
-                    let token = self.cache(plan, issued, binding, requested);
-                    return Ok(Obtained {
-                        token,
-                        from_cache: false,
-                    });
-                }
-                Err(error) => error,
-            };
-            let (Some(binding), Some(client)) =
-                (checked.binding, app.credential.managed_identity_context())
-            else {
-                return Err(error);
-            };
-            let flow = Flow::new(
-                Arc::clone(client),
-                Arc::clone(&self.progress),
-                self.request_id,
-            );
-            if !flow.evict_if_rejected(plan, &binding, &error).await || retries == MAX_RETRIES {
-                return Err(error);
-            }
-            self.wait_for_new_certificate(&error, retries).await;
-            rejected = Some(binding);
-            retries += 1;
+    /// Fetches the token of a plan with a new or cached assertion and caches it. An assertion of a managed identity that is refused
+    /// is replaced once, with its certificate if Entra's error is about that.
+    pub(super) async fn fetch_for_app(&self, app: &App, plan: &Arc<Plan>) -> Result<Obtained> {
+        app.token_url(plan.key.over_mtls)?;
+        let (checked, from_cache) = self.first_assertion(app, plan).await?;
+        let error = match self.exchange_and_cache(app, plan, &checked).await {
+            Ok(obtained) => return Ok(obtained),
+            Err(error) => error,
+        };
+        let Some(client) = app.credential.managed_identity_context() else {
+            return Err(error);
+        };
+        let flow = self.of_identity(client);
+        let refused = flow.refused(plan, checked, error).await;
+        if refused.certificate.is_none()
+            && !(from_cache && is_refusal(&refused.error) && self.allows_first_leg())
+        {
+            return Err(refused.error);
         }
+        self.progress.note_failure(refused.error.clone());
+        let token = match flow.other_identity_token(app, plan, &refused).await {
+            Ok(token) => token,
+            Err(error) => return Err(more_useful(error, refused.error)),
+        };
+        let checked = self.check_assertion(token.into(), plan)?;
+        let obtained = self.exchange_and_cache(app, plan, &checked).await?;
+        if let (Some(old), Some(new)) = (&refused.certificate, &checked.binding)
+            && !old.is(new)
+        {
+            flow.remove_stored(plan, &old.binding);
+        }
+        Ok(obtained)
     }
 
-    async fn assertion(
+    async fn exchange_and_cache(
         &self,
         app: &App,
         plan: &Plan,
-        rejected: Option<&Arc<CachedBinding>>,
-    ) -> Result<CheckedAssertion> {
-        match &app.credential.0 {
-            Credential::ManagedIdentity(client) => {
-                let assertion = self.identity_token(client, app, plan, rejected).await?;
-                self.check_assertion(assertion, plan)
-            }
-            Credential::TokenFile(path) => self.assertion_of_file(path, plan).await,
-            Credential::Callback(callback) => self.assertion_of_caller(callback, app, plan).await,
-        }
+        checked: &CheckedAssertion,
+    ) -> Result<Obtained> {
+        let (issued, requested) = self.exchange(app, plan, checked).await?;
+        Ok(Obtained {
+            token: self.cache(plan, issued, checked.binding.as_ref(), requested),
+            from_cache: false,
+        })
     }
 
-    /// The token of the managed identity, from its cache or from its own flow; after a rejection, one with another certificate.
+    /// An assertion, and whether it is a token that the managed identity's client had cached.
+    async fn first_assertion(
+        &self,
+        app: &App,
+        plan: &Arc<Plan>,
+    ) -> Result<(CheckedAssertion, bool)> {
+        let checked = match &app.credential.0 {
+            Credential::ManagedIdentity(client) => {
+                let token = self.identity_token(client, app, plan).await?;
+                let from_cache = token.source() == TokenSource::Cache;
+                return Ok((self.check_assertion(token.into(), plan)?, from_cache));
+            }
+            Credential::TokenFile(path) => self.assertion_of_file(path, plan).await?,
+            Credential::Callback(callback) => self.assertion_of_caller(callback, app, plan).await?,
+        };
+        Ok((checked, false))
+    }
+
+    /// The token of the managed identity, from its cache or from its own flow. For a claims challenge it is a new one, with a new
+    /// certificate if it is bound to one, as far as the rate limits allow.
     async fn identity_token(
         &self,
         client: &Arc<ClientContext>,
         app: &App,
-        plan: &Plan,
-        rejected: Option<&Arc<CachedBinding>>,
-    ) -> Result<ClientAssertion> {
-        let audience = app.key.authority.exchange_audience();
-        let request = match requirements(&plan.key) {
-            Some(requirements) => TokenRequest::pop(audience, requirements),
-            None => TokenRequest::bearer(audience),
-        };
-        let cached = client.cached_token(&request).filter(|token| {
-            let binding = token.cached().binding.as_ref();
-            !rejected.is_some_and(|rejected| binding.is_some_and(|own| own.is(rejected)))
-        });
-        if let Some(token) = cached {
-            return Ok(token.into());
+        plan: &Arc<Plan>,
+    ) -> Result<AccessToken> {
+        let flow = self.of_identity(client);
+        let challenged = plan.challenged
+            && match plan.key.over_mtls {
+                true => flow.renew_for_challenge(plan).await?,
+                false => self.allows_first_leg(),
+            };
+        let request = identity_request(app, plan).force_refresh(plan.forced || challenged);
+        match client.cached_token(&request) {
+            Some(token) => Ok(token),
+            None => flow.acquire_nested(request).await,
         }
-        let request = request
-            .force_refresh(rejected.is_some())
-            .timeout(MAX_TIMEOUT);
-        let token = acquire(Arc::clone(client), request, Some(&self.progress)).await;
+    }
+
+    /// Whether the rate limit allows a request of the first leg that the authority of the app registration, or a resource, causes.
+    fn allows_first_leg(&self) -> bool {
+        self.context.identity.source_limiter.try_acquire()
+    }
+
+    /// The flow of the managed identity for a step of this one.
+    fn of_identity(&self, client: &Arc<ClientContext>) -> Self {
+        Self::new(
+            Arc::clone(client),
+            Arc::clone(&self.progress),
+            self.request_id,
+        )
+    }
+}
+
+/// The steps of the managed identity's flow.
+impl Flow {
+    /// A refused assertion, with its certificate if Entra's error is about that, or if its key no longer signs: after the delay before
+    /// it is replaced.
+    async fn refused(&self, plan: &Plan, checked: CheckedAssertion, error: Error) -> Refused {
+        let mut certificate = None;
+        if let Some(binding) = checked.binding {
+            let is_rejected = match error.kind() {
+                // Without a response of Entra, the way to this authority may be closed: the managed identity's own token endpoint
+                // has accepted the certificate.
+                ErrorKind::ClientCertificateRejected => error.service().is_some(),
+                ErrorKind::KeyFailed => self.evict_if_rejected(plan, &binding, &error).await,
+                _ => false,
+            };
+            if is_rejected {
+                self.wait_for_new_certificate(&error, 0).await;
+                certificate = Some(binding);
+            }
+        }
+        Refused {
+            error,
+            assertion: checked.assertion.secret,
+            certificate,
+        }
+    }
+
+    /// Another token of the managed identity than the refused one, and of another certificate if that is to be replaced.
+    async fn other_identity_token(
+        &self,
+        app: &App,
+        plan: &Arc<Plan>,
+        refused: &Refused,
+    ) -> Result<AccessToken> {
+        if let Some(rejected) = &refused.certificate {
+            self.replace(plan, rejected).await?;
+        }
+        let request = identity_request(app, plan);
+        let is_other = |token: &AccessToken| {
+            let binding = token.cached().binding.as_ref();
+            let rejected = refused.certificate.as_ref();
+            token.secret().expose() != refused.assertion.expose()
+                && !rejected.is_some_and(|old| binding.is_some_and(|binding| binding.is(old)))
+        };
+        match self.context.cached_token(&request).filter(is_other) {
+            // Another flow has replaced it.
+            Some(token) => Ok(token),
+            None => self.acquire_nested(request.force_refresh(true)).await,
+        }
+    }
+
+    /// Mints a certificate if this one is still the current one. It remains the current one if there is no other: the authority of
+    /// an app registration does not take the certificate from the managed identity.
+    async fn replace(&self, plan: &Arc<Plan>, rejected: &CachedBinding) -> Result<()> {
+        let identity = &self.context.identity;
+        let now = self.context.now();
+        let Some(current) = identity.bindings.get(plan.key.attestation, now) else {
+            return Ok(());
+        };
+        if !current.is(rejected) {
+            return Ok(());
+        }
+        // Two mints remain for the managed identity itself.
+        if !identity.mint_limiter.available_for_challenge() {
+            return Err(no_other_certificate());
+        }
+        let attestations = &self.context.state.inner().attestations;
+        attestations.drop_of(rejected.binding.key().id());
+        match self.minted(plan, true).await?.is(rejected) {
+            true => Err(no_other_certificate()),
+            false => Ok(()),
+        }
+    }
+
+    /// Mints a certificate for a claims challenge, unless the mints are limited; false if they are.
+    async fn renew_for_challenge(&self, plan: &Arc<Plan>) -> Result<bool> {
+        self.context.settings.check_issues_certificates()?;
+        if !self.context.identity.mint_limiter.available_for_challenge() {
+            return Ok(false);
+        }
+        self.minted(plan, true).await?;
+        Ok(true)
+    }
+
+    async fn acquire_nested(&self, request: TokenRequest) -> Result<AccessToken> {
+        let request = request.timeout(MAX_TIMEOUT);
+        let token = acquire(Arc::clone(&self.context), request, Some(&self.progress)).await;
         self.progress.end_nested();
-        Ok(token?.into())
+        token
+    }
+}
+
+fn identity_request(app: &App, plan: &Plan) -> TokenRequest {
+    let audience = app.key.authority.exchange_audience();
+    match requirements(&plan.key) {
+        Some(requirements) => TokenRequest::pop(audience, requirements),
+        None => TokenRequest::bearer(audience),
     }
 }
 
@@ -104,4 +231,28 @@ pub(super) fn requirements(key: &TokenCacheKey) -> Option<KeyRequirements> {
         attested: key.attestation != Attestation::None,
         min_strength: key.min_strength,
     })
+}
+
+/// Whether the authority refused the assertion or its certificate.
+fn is_refusal(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::AssertionRejected | ErrorKind::ClientCertificateRejected
+    )
+}
+
+/// Of the error of a new first leg and that of the exchange before it, the one that the caller can do more about.
+fn more_useful(error: Error, refusal: Error) -> Error {
+    match refusal.kind() {
+        ErrorKind::KeyFailed => error,
+        _ => refusal,
+    }
+}
+
+fn no_other_certificate() -> Error {
+    Error::new(
+        ErrorKind::ClientCertificateRejected,
+        Stage::Credential,
+        "there is no other certificate",
+    )
 }

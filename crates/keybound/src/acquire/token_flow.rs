@@ -207,7 +207,11 @@ impl Flow {
     }
 
     /// Joins or starts a mint. If the current certificate is rejected meanwhile, the next mint bypasses IMDS's cache.
-    async fn minted(&self, plan: &Arc<Plan>, mut bypass: bool) -> Result<Arc<CachedBinding>> {
+    pub(super) async fn minted(
+        &self,
+        plan: &Arc<Plan>,
+        mut bypass: bool,
+    ) -> Result<Arc<CachedBinding>> {
         self.progress.enter(Stage::Metadata);
         loop {
             let waiter = self.context.join_mint(plan, bypass, self.request_id);
@@ -289,6 +293,6 @@ fn is_explicit(error: &Error) -> bool {
 }
 
 /// The number of new certificates that one acquisition requests after rejections.
-pub(super) const MAX_RETRIES: u32 = 2;
+const MAX_RETRIES: u32 = 2;
 /// The delay before the first retry; doubled for the next one. Up to half of it is subtracted at random.
 const FIRST_DELAY: Duration = Duration::from_millis(200);

@@ -33,8 +33,11 @@ impl ConfidentialClient {
     }
 
     /// Acquires a token, from the cache or from Entra in exchange for an assertion. It is shared, refreshed and returned after a
-    /// failed refresh as by [`ManagedIdentityClient::acquire_token`](crate::ManagedIdentityClient::acquire_token). The claims of
-    /// the request are sent with the exchange; a request with claims uses the cached assertion, and its token is not cached.
+    /// failed refresh as by [`ManagedIdentityClient::acquire_token`](crate::ManagedIdentityClient::acquire_token).
+    ///
+    /// With `force_refresh`, the assertion of a managed identity is a new one too. The claims of a request are sent with the exchange;
+    /// its assertion is a new one, with a new certificate if it is bound to one, and its token is not cached. If Entra refuses a cached
+    /// assertion, or its certificate, both are replaced once.
     ///
     /// Needs a tokio runtime with time and I/O; [`blocking`](crate::blocking) has its own.
     ///

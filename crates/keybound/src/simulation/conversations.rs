@@ -147,17 +147,25 @@ keybound_testing::cases! {
     federated_callbacks
     federated_certificate_rejected
     federated_certificate_rejected_bounded
+    federated_certificate_rejected_in_handshake
+    federated_certificate_without_replacement
     federated_claims
+    federated_claims_rate_limited
+    federated_client_refused_without_codes
+    federated_connection_refused
     federated_deadlines
     federated_environment
     federated_error_repeats_assertion
     federated_file
     federated_file_hostile
+    federated_forced
     federated_key_too_weak
     federated_no_v1_fallback
     federated_other_identity
     federated_redirect
     federated_refresh
+    federated_refused_assertion
+    federated_refused_assertion_first_leg_fails
     federated_renewed_certificate
     federated_rotation_between_legs
     federated_shared_state

@@ -16,24 +16,15 @@ pub(super) fn error_of(stage: Stage, response: &Response<Bytes>) -> Error {
         .with_service(service)
 }
 
-/// The error of a response to the exchange of an assertion. The response may repeat the assertion. `bound`: it is bound to the
-/// certificate of the connection.
-pub(super) fn exchange_error(
-    response: &Response<Bytes>,
-    assertion: &SecretString,
-    bound: bool,
-) -> Error {
+/// The error of a response to the exchange of an assertion. The response may repeat the assertion.
+pub(super) fn exchange_error(response: &Response<Bytes>, assertion: &SecretString) -> Error {
     let body = response.body();
     let service = match response.status().is_success() {
         true => ServiceError::parse_without(body, Some(assertion)),
         false => ServiceError::from_response_without(body, Some(assertion)),
     };
     let status = response.status().as_u16();
-    let kind = match kind_of(Stage::Exchange, status, service.as_ref()) {
-        // There is no certificate that could be rejected.
-        ErrorKind::ClientCertificateRejected if !bound => ErrorKind::AssertionRejected,
-        kind => kind,
-    };
+    let kind = kind_of(Stage::Exchange, status, service.as_ref());
     Error::new(kind, Stage::Exchange, message(kind))
         .with_status(status)
         .with_service(service)
@@ -95,11 +86,13 @@ fn rejects_certificate(service: &ServiceError) -> bool {
         || (invalid_client && (codes.is_empty() || codes.iter().any(|code| REVOKED.contains(code))))
 }
 
-/// Whether Entra does not accept an assertion: another one, or another federated credential, may help.
+/// Whether Entra does not accept an assertion: another one, or another federated credential, may help. The assertion authenticates
+/// the client, so that it is meant by `invalid_client` without codes (RFC 7521 section 4.2.1).
 fn rejects_assertion(service: Option<&ServiceError>) -> bool {
     service.is_some_and(|service| {
-        let mut codes = service.codes.iter();
-        codes.any(|code| ASSERTION_REJECTED.contains(code))
+        let codes = &service.codes;
+        codes.iter().any(|code| ASSERTION_REJECTED.contains(code))
+            || (codes.is_empty() && service.error.as_deref() == Some("invalid_client"))
     })
 }
 
@@ -230,6 +223,37 @@ mod tests {
         ] {
             for status in [400, 401] {
                 assert_eq!(kind(Stage::Token, status, body), expected, "{body}");
+            }
+        }
+    }
+
+    #[test]
+    fn tells_a_rejected_assertion_from_a_rejected_certificate() {
+        for (body, expected) in [
+            (
+                r#"{"error":"invalid_client"}"#,
+                ErrorKind::AssertionRejected,
+            ),
+            (
+                r#"{"error":"invalid_client","error_codes":[700024]}"#,
+                ErrorKind::AssertionRejected,
+            ),
+            (
+                r#"{"error":"invalid_client","error_codes":[1000610]}"#,
+                ErrorKind::ClientCertificateRejected,
+            ),
+            (
+                r#"{"error":"invalid_request","error_codes":[1000901]}"#,
+                ErrorKind::ClientCertificateRejected,
+            ),
+            (
+                r#"{"error":"invalid_client","error_codes":[7000215]}"#,
+                ErrorKind::Refused,
+            ),
+            (r#"{"error":"invalid_request"}"#, ErrorKind::Refused),
+        ] {
+            for status in [400, 401] {
+                assert_eq!(kind(Stage::Exchange, status, body), expected, "{body}");
             }
         }
     }

@@ -10,7 +10,9 @@ use crate::step::Step;
 use crate::wire::Route;
 use bytes::Bytes;
 use keybound_core::retry::Leg;
-use keybound_core::{ClientAuthentication, Result, ServiceError, Stage, TokenForm, TokenResponse};
+use keybound_core::{
+    ClientAuthentication, ErrorKind, Result, ServiceError, Stage, TokenForm, TokenResponse,
+};
 
 impl Flow {
     /// Exchanges an assertion for a token and checks the token: of a bound one, that it is bound to the certificate of the assertion.
@@ -24,8 +26,11 @@ impl Flow {
         let exchanged = async {
             let exchanged = self.exchanged(app, plan, checked).await;
             // The parsers and checks of tokens name their stage.
-            exchanged.map_err(|error| match error.stage() {
-                Stage::Token => error.with_stage(Stage::Exchange),
+            exchanged.map_err(|error| match (error.stage(), error.kind()) {
+                (Stage::Token, _) => error.with_stage(Stage::Exchange),
+                (_, ErrorKind::ClientCertificateRejected) if error.service().is_none() => {
+                    error.with_next_step(CHECK_WAY)
+                }
                 _ => error,
             })
         };
@@ -59,7 +64,7 @@ impl Flow {
         let requested = self.context.now();
         let check = |response: http::Response<Bytes>| match response.status() {
             http::StatusCode::OK => Ok(response),
-            _ => Err(exchange_error(&response, secret, binding.is_some())),
+            _ => Err(exchange_error(&response, secret)),
         };
         let response = self
             .send_checked(Leg::Entra, route, Stage::Exchange, check, || {
@@ -93,3 +98,7 @@ impl Flow {
         Ok((issued, requested))
     }
 }
+
+/// If the connection to the authority failed because of the client certificate.
+const CHECK_WAY: &str = "the certificate remains in use, as the token endpoint of the managed identity accepted it: check that no proxy or \
+                         firewall inspects TLS to the authority, and that the authority is one of the identity's cloud";

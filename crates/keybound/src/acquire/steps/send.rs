@@ -41,7 +41,7 @@ impl Flow {
                 Error::invalid_request("the request is malformed").with_source(error)
             })?;
             let result = self.attempt(route, attempt_timeout(leg), request).await;
-            let Some(delay) = self.delay(leg, attempt, &result) else {
+            let Some(delay) = self.delay(leg, stage, attempt, &result) else {
                 return check(result);
             };
             let wait_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
@@ -69,6 +69,7 @@ impl Flow {
     fn delay(
         &self,
         leg: Leg,
+        stage: Stage,
         attempt: u32,
         result: &Result<Response<Bytes>, TransportError>,
     ) -> Option<Duration> {
@@ -79,7 +80,10 @@ impl Flow {
             ),
             Err(error) if error.kind() == TransportErrorKind::Timeout => (Outcome::Timeout, None),
             // The token flow retries with a new certificate.
-            Err(error) if error.kind() == TransportErrorKind::ClientCertificateRejected => {
+            Err(error)
+                if error.kind() == TransportErrorKind::ClientCertificateRejected
+                    && stage != Stage::Exchange =>
+            {
                 return None;
             }
             Err(error) if error.is_connection_lost() => (Outcome::NoConnection, None),
