@@ -67,6 +67,9 @@ mod emulator_guide {}
 #[doc = include_str!("../../../docs/library.md")]
 mod library_guide {}
 #[cfg(doctest)]
+#[doc = include_str!("../../../docs/federated.md")]
+mod federated_guide {}
+#[cfg(doctest)]
 #[doc = include_str!("../../../docs/capabilities.md")]
 mod capabilities_guide {}
 #[cfg(all(doctest, feature = "openssl", feature = "rustls"))]

@@ -2,5 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod bearer_over_mtls;
 mod bound_calls;
+mod client_assertion_credential;
 mod managed_identity_credential;
 mod transport;

@@ -6,6 +6,7 @@ mod caching;
 mod caller_tokens;
 mod calls;
 mod capabilities;
+mod confidential;
 mod deadlines;
 mod identities;
 mod invariants;
