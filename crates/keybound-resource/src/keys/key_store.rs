@@ -124,16 +124,18 @@ impl KeyStore {
         self.start(keys, cause)
     }
 
-    /// The refresh of a key set that is due because of its age. Cheap: the ages are looked at once a second.
+    /// The refresh of a key set that is due because of its age, or missing. Cheap: the ages are looked at once a second.
     pub(crate) fn due(&self) -> Option<KeyRefresh> {
         let now = self.clock.now();
         if now < self.next_check.load(Ordering::Relaxed) {
             return None;
         }
         let due = self.keys.iter().filter(|keys| keys.are_due(now));
-        let refresh = due
-            .filter_map(|keys| self.start(keys, RefreshCause::Age))
-            .next();
+        let cause = |keys: &IssuerKeys| match keys.are_usable(now) {
+            true => RefreshCause::Age,
+            false => RefreshCause::Unavailable,
+        };
+        let refresh = due.filter_map(|keys| self.start(keys, cause(keys))).next();
         if refresh.is_none() {
             self.next_check.store(now + 1, Ordering::Relaxed);
         }
