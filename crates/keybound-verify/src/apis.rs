@@ -118,13 +118,13 @@ impl fmt::Debug for Apis {
 }
 
 /// Where the keys are from.
-enum KeySource<'a> {
+pub(crate) enum KeySource<'a> {
     File(&'a Path),
     Discovered(HttpsKeyFetcher),
 }
 
 impl<'a> KeySource<'a> {
-    fn new(config: &'a Config) -> Result<Self, ConfigError> {
+    pub(crate) fn new(config: &'a Config) -> Result<Self, ConfigError> {
         if let Some(path) = &config.keys.file {
             return Ok(Self::File(path));
         }

@@ -107,7 +107,8 @@ impl Config {
     /// # Errors
     /// If it is malformed, or two settings contradict each other.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(ConfigError::syntax)?;
+        let config: Self =
+            toml::from_str(text).map_err(|error| ConfigError::syntax(text, &error))?;
         config.check()?;
         Ok(config)
     }

@@ -134,7 +134,7 @@ fn denied(denial: &Denial) -> CheckResponse {
 
 impl HttpRequest {
     /// The values of a header. They are in one of two places, which depends on the configuration of Envoy.
-    fn values<'a>(&'a self, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
+    pub(crate) fn values<'a>(&'a self, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
         let raw = self.header_map.iter().flat_map(|map| &map.headers);
         let raw = raw
             .filter(move |header| header.key.eq_ignore_ascii_case(name))

@@ -12,11 +12,16 @@ mod config;
 mod daemon;
 mod decision_log;
 mod engine;
+mod explain;
 mod ext_authz;
+pub mod fuzz;
 mod host;
 mod http_check;
 mod listener;
 mod metrics;
+mod proxy_config;
+mod published_keys;
+mod reload_request;
 mod server;
 
 pub use apis::{Apis, Extend};
@@ -28,4 +33,8 @@ pub use config::{
 pub use daemon::{Daemon, LoadError, StartError};
 pub use decision_log::DecisionLog;
 pub use engine::Engine;
+pub use explain::{Explanation, Outcome, Step, explain};
 pub use ext_authz::messages;
+pub use proxy_config::{FrontEnd, proxy_config, proxy_script};
+pub use published_keys::published_keys;
+pub use reload_request::request_reload;

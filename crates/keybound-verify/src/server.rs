@@ -146,8 +146,8 @@ where
 const RETRY_AFTER_ERROR: Duration = Duration::from_millis(100);
 /// Until the next request is complete: longer than proxies keep idle connections by default, so that they close them.
 const IDLE: Duration = Duration::from_secs(75);
-/// In bytes: a token, a certificate, a long path, and what surrounds them.
-const MAX_HEAD: usize = 128 * 1024;
+/// In bytes: a token, a certificate, a long path, and what surrounds them. As it is compared after each read, up to twice as much is read.
+const MAX_HEAD: usize = 96 * 1024;
 const MAX_HEADERS: usize = 128;
 /// Tokens and certificates are in messages.
 const MAX_HEADER_LIST: u32 = 16 * 1024;

@@ -1,7 +1,8 @@
 use super::ConfigError;
 use crate::host;
 use keybound_resource::{
-    CertificateRules, Cloud, Guid, Issuer, Schemes, TokenVersion, Verifier, VerifierBuilder,
+    CertificateRules, Cloud, FetchError, FetchFuture, Guid, Issuer, KeyFetcher, Keys, Schemes,
+    TokenVersion, Verifier, VerifierBuilder,
 };
 use serde::Deserialize;
 use std::time::Duration;
@@ -118,7 +119,11 @@ impl ApiConfig {
                 )));
             }
         }
-        self.verifier().map(drop)
+        // The other settings are checked when a verifier is built.
+        let verifier = self.verifier()?.keys(Keys::discovered(NoKeys)).build();
+        verifier
+            .map(drop)
+            .map_err(|error| ConfigError::new(format!("the API {}: {error}", self.name())))
     }
 
     /// A verifier with this policy and without keys.
@@ -186,6 +191,15 @@ impl IssuerConfig {
         let issuer = Issuer::new(version, &self.name, &self.metadata);
         let further = self.key_issuers.iter();
         Some(further.fold(issuer, |issuer, name| issuer.key_issuer(name)))
+    }
+}
+
+/// For a verifier that verifies nothing.
+struct NoKeys;
+
+impl KeyFetcher for NoKeys {
+    fn fetch<'a>(&'a self, _: &'a str) -> FetchFuture<'a> {
+        Box::pin(async { Err(FetchError::new("keys are not fetched for a check")) })
     }
 }
 

@@ -1,4 +1,6 @@
 use keybound_core::printable;
+use std::io;
+use std::path::Path;
 
 /// Why a configuration is not usable. The message names the place, and contains no control characters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -11,11 +13,21 @@ impl ConfigError {
         Self(printable(message.as_ref(), MAX_MESSAGE))
     }
 
-    /// An error of the syntax, with its line.
-    pub(super) fn syntax(error: toml::de::Error) -> Self {
-        let text = error.to_string();
-        let lines = text.lines().map(str::trim_end);
-        Self::new(lines.collect::<Vec<_>>().join(" "))
+    /// The file cannot be read.
+    pub fn unreadable(path: &Path, error: &io::Error) -> Self {
+        Self::new(format!("{}: {error}", path.display()))
+    }
+
+    /// An error of the syntax of a text, with its line.
+    pub(super) fn syntax(text: &str, error: &toml::de::Error) -> Self {
+        let line = error.span().and_then(|span| {
+            let before = text.get(..span.start)?;
+            Some(before.matches('\n').count() + 1)
+        });
+        match line {
+            Some(line) => Self::new(format!("line {line}: {}", error.message())),
+            None => Self::new(error.message()),
+        }
     }
 }
 

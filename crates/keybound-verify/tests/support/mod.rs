@@ -130,7 +130,14 @@ fn api(host: &str, policy: &PolicyOfCase) -> String {
     text
 }
 
-struct FixedClock(Duration);
+/// A clock that stands still.
+pub struct FixedClock(Duration);
+
+impl FixedClock {
+    pub fn at(time: SystemTime) -> Self {
+        Self(time.duration_since(UNIX_EPOCH).unwrap())
+    }
+}
 
 impl Clock for FixedClock {
     fn wall(&self) -> Duration {

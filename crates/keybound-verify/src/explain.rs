@@ -1,0 +1,217 @@
+use crate::metrics::Metrics;
+use crate::{Apis, Config, ConfigError};
+use keybound_core::{UnverifiedJwt, X5tS256, printable};
+use keybound_resource::{ClientCertificate, Reason};
+use serde::Serialize;
+
+/// What each step of the verification of a token found.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The name of the API whose policy was used.
+    pub host: String,
+    /// Whether the request would be accepted.
+    pub accepted: bool,
+    /// The status of the response.
+    pub status: u16,
+    /// The code of the reason.
+    pub reason: Option<String>,
+    /// The header `WWW-Authenticate` of the response.
+    pub challenge: Option<String>,
+    /// The steps, in their order.
+    pub steps: Vec<Step>,
+}
+
+/// A step.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Step {
+    /// Its name.
+    pub name: &'static str,
+    /// What it found.
+    pub outcome: Outcome,
+    /// In words.
+    pub text: String,
+}
+
+/// What a step found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It is as the policy requires.
+    Passed,
+    /// The request is refused for it.
+    Failed,
+    /// An earlier step failed.
+    NotChecked,
+}
+
+/// Verifies one token with the policy of a host, and explains each step. The keys are fetched as the daemon fetches them.
+///
+/// # Errors
+/// If the configuration is not usable, or no API has this host.
+pub async fn explain(
+    config: &Config,
+    host: &str,
+    authorization: &str,
+    certificate: Option<&[u8]>,
+) -> Result<Explanation, ConfigError> {
+    let apis = Apis::build(config, &Metrics::default(), &|_, builder| builder)?;
+    let api = apis
+        .find(host)
+        .ok_or_else(|| ConfigError::new(format!("no API has the host {host}")))?;
+    // What is missing is found by the verification.
+    let _ = apis.fetch_keys().await;
+    let parsed = certificate.map(ClientCertificate::from_der).transpose();
+    let verified = api.verifier.authenticate(authorization, &parsed).await;
+    let refusal = verified.as_ref().err();
+    let reason = refusal.map(keybound_resource::Refusal::reason);
+    let facts = Facts::new(authorization, certificate);
+    Ok(Explanation {
+        host: api.name.clone(),
+        accepted: reason.is_none(),
+        status: refusal.map_or(200, keybound_resource::Refusal::status),
+        reason: reason.map(|reason| reason.code().to_owned()),
+        challenge: refusal.and_then(keybound_resource::Refusal::challenge),
+        steps: steps(reason, &facts),
+    })
+}
+
+/// What token and certificate claim, for the texts. Nothing of it is verified here.
+struct Facts {
+    jwt: Option<UnverifiedJwt>,
+    thumbprint: Option<String>,
+}
+
+impl Facts {
+    fn new(authorization: &str, certificate: Option<&[u8]>) -> Self {
+        let token = authorization.rsplit(' ').next().unwrap_or_default();
+        Self {
+            jwt: UnverifiedJwt::parse(token),
+            thumbprint: certificate.map(|der| X5tS256::of_der(der).as_str().to_owned()),
+        }
+    }
+
+    fn claim(&self, name: &str) -> String {
+        let text = self.jwt.as_ref().and_then(|jwt| jwt.text(name));
+        match text {
+            Some(text) => format!("{name} is {}", printable(text, MAX_CLAIM)),
+            None => format!("{name} is missing or no text"),
+        }
+    }
+
+    fn binding(&self) -> String {
+        let named = self.jwt.as_ref().and_then(UnverifiedJwt::confirmation);
+        let named = named.map_or_else(
+            || "the token names no certificate".to_owned(),
+            |named| format!("the token names the certificate {}", printable(named, 64)),
+        );
+        match &self.thumbprint {
+            None => format!("{named}; the connection has none"),
+            Some(presented) => format!("{named}; the connection has {presented}"),
+        }
+    }
+}
+
+/// The verifier returns the first reason, and its steps have a fixed order: those before it passed, those after it were not reached.
+fn steps(reason: Option<Reason>, facts: &Facts) -> Vec<Step> {
+    let failed = reason.map(|reason| (step_of(reason), reason));
+    let position = failed.and_then(|(name, _)| STEPS.iter().position(|step| *step == name));
+    STEPS
+        .into_iter()
+        .enumerate()
+        .map(|(index, name)| {
+            let (outcome, text) = match position {
+                Some(position) if index == position => {
+                    let reason = failed.map_or("", |(_, reason)| reason.description());
+                    (Outcome::Failed, format!("{reason}: {}", text(name, facts)))
+                }
+                Some(position) if index > position => {
+                    (Outcome::NotChecked, "not checked".to_owned())
+                }
+                _ => (Outcome::Passed, text(name, facts)),
+            };
+            Step {
+                name,
+                outcome,
+                text,
+            }
+        })
+        .collect()
+}
+
+fn text(step: &str, facts: &Facts) -> String {
+    match step {
+        "header" => "one Authorization header with one accepted scheme and one token".to_owned(),
+        "form" => "a signed JWT of at most 16 KiB, RS256, without extensions".to_owned(),
+        "certificate" => match &facts.thumbprint {
+            Some(thumbprint) => {
+                format!("the certificate {thumbprint}, valid now, with a strong key")
+            }
+            None => "the connection has none".to_owned(),
+        },
+        "binding" => facts.binding(),
+        "issuer" => format!("{}, {}", facts.claim("iss"), facts.claim("tid")),
+        "key" => "the key id is that of a key which the issuer publishes for its tokens".to_owned(),
+        "signature" => "RSASSA-PKCS1-v1_5 with SHA-256".to_owned(),
+        "audience" => facts.claim("aud"),
+        "dates" => "nbf, iat and exp, with the configured skew".to_owned(),
+        "names" => {
+            "CN and DC of the certificate, if the policy requires those of a managed identity"
+                .to_owned()
+        }
+        _ => format!(
+            "clients, kind of token and roles of the policy; {}",
+            match facts.jwt.as_ref().and_then(|jwt| jwt.text("appid")) {
+                Some(_) => facts.claim("appid"),
+                None => facts.claim("azp"),
+            }
+        ),
+    }
+}
+
+fn step_of(reason: Reason) -> &'static str {
+    match reason {
+        Reason::TokenMissing
+        | Reason::AuthorizationRepeated
+        | Reason::AuthorizationMalformed
+        | Reason::SchemeUnsupported => "header",
+        Reason::CertificateMissing
+        | Reason::CertificateMalformed
+        | Reason::CertificateRepeated
+        | Reason::CertificateExpired
+        | Reason::CertificateNotYetValid
+        | Reason::CertificateKeyWeak => "certificate",
+        Reason::NotBound | Reason::BindingMismatch => "binding",
+        Reason::IssuerMismatch | Reason::TenantMismatch => "issuer",
+        Reason::KeyUnknown | Reason::KeyIssuerMismatch | Reason::KeysUnavailable => "key",
+        Reason::SignatureInvalid => "signature",
+        Reason::AudienceMismatch => "audience",
+        Reason::TokenExpired | Reason::TokenNotYetValid | Reason::TokenTooOld => "dates",
+        Reason::CertificateNames => "names",
+        Reason::ClientNotAllowed
+        | Reason::NotAppOnly
+        | Reason::RoleMissing
+        | Reason::InsufficientClaims
+        | Reason::AccessRevoked => "rights",
+        // A claim that is missing or contradicts another is found after the audience, and named as a malformed token too.
+        _ => "form",
+    }
+}
+
+/// The names, in the order of the verification.
+const STEPS: [&str; 11] = [
+    "header",
+    "form",
+    "certificate",
+    "binding",
+    "issuer",
+    "key",
+    "signature",
+    "audience",
+    "dates",
+    "names",
+    "rights",
+];
+const MAX_CLAIM: usize = 200;

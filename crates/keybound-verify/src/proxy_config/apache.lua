@@ -1,0 +1,91 @@
+-- For Apache 2.4 with mod_lua and LuaSocket. Printed by `keybound verify config apache --script`.
+-- Requests the decision of the daemon. A request is denied if the daemon does not answer.
+
+local IDENTITY = { "client", "tenant", "object", "roles", "identity-type", "token-id" }
+local UNAVAILABLE = 503
+
+local function connect()
+@CONNECT@
+end
+
+-- A value that would end its line denies the request.
+local function line(name, value)
+    if value:find("[\r\n\0]") then
+        error("a line feed in " .. name)
+    end
+    return name .. ": " .. value .. "\r\n"
+end
+
+local function request_for(r)
+    local text = "GET / HTTP/1.1\r\nhost: keybound\r\nconnection: close\r\n"
+    text = text .. line("x-forwarded-host", r.server_name)
+    text = text .. line("x-forwarded-method", r.method)
+    text = text .. line("x-forwarded-uri", r.unparsed_uri)
+    local authorization = r.headers_in["Authorization"]
+    if authorization then
+        text = text .. line("authorization", authorization)
+    end
+    local pem = r:ssl_var_lookup("SSL_CLIENT_CERT")
+    if pem and pem ~= "" then
+        local body = pem:match("BEGIN CERTIFICATE%-+%s*(.-)%s*%-+END CERTIFICATE") or "-"
+        text = text .. line("x-ssl-client-der", (body:gsub("%s", "")))
+    end
+    return text .. "\r\n"
+end
+
+-- The status and the headers of the answer.
+local function ask(r)
+    local socket = connect()
+    if not socket then
+        return nil
+    end
+    socket:settimeout(3)
+    socket:send(request_for(r))
+    local status = (socket:receive("*l") or ""):match("^HTTP/1%.1 (%d%d%d)")
+    local headers = {}
+    local ended = false
+    while status do
+        local text = socket:receive("*l")
+        if not text then
+            break
+        end
+        if text == "" then
+            ended = true
+            break
+        end
+        local name, value = text:match("^([^:]+):%s*(.-)%s*$")
+        if name then
+            headers[name:lower()] = value
+        end
+    end
+    socket:close()
+    if not ended then
+        return nil
+    end
+    return tonumber(status), headers
+end
+
+function keybound_verify(r)
+    local ok, status, headers = pcall(ask, r)
+    if not ok or not status then
+        return UNAVAILABLE
+    end
+    for _, name in ipairs(IDENTITY) do
+        -- Those of the client are replaced.
+        r.headers_in["x-keybound-" .. name] = nil
+        local value = headers["x-keybound-" .. name]
+        if status == 200 and value and value ~= "" then
+            r.headers_in["x-keybound-" .. name] = value
+        end
+    end
+    if status == 200 then
+        return apache2.OK
+    end
+    if headers["www-authenticate"] then
+        r.err_headers_out["WWW-Authenticate"] = headers["www-authenticate"]
+    end
+    if status == 400 or status == 401 or status == 403 then
+        return status
+    end
+    return UNAVAILABLE
+end

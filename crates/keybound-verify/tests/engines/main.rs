@@ -1,0 +1,40 @@
+//! The attack table through proxies, with their configurations as they are printed. Each proxy is a process that asks the daemon of the
+//! test, and forwards to an API of the test.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+mod api;
+mod client;
+mod end_to_end;
+mod engine;
+#[path = "../support/mod.rs"]
+mod support;
+mod table;
+
+use engine::{APACHE, ENVOY, ENVOY_HTTP, HAPROXY, NGINX};
+use table::attack_table;
+
+#[test]
+fn attack_table_through_envoy_by_grpc() {
+    attack_table(&ENVOY);
+}
+
+#[test]
+fn attack_table_through_envoy_by_http() {
+    attack_table(&ENVOY_HTTP);
+}
+
+#[test]
+fn attack_table_through_nginx() {
+    attack_table(&NGINX);
+}
+
+#[test]
+fn attack_table_through_haproxy() {
+    attack_table(&HAPROXY);
+}
+
+#[test]
+fn attack_table_through_apache() {
+    attack_table(&APACHE);
+}

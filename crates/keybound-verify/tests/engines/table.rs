@@ -1,0 +1,160 @@
+use crate::api::{self, REACHED};
+use crate::client::Client;
+use crate::engine::{Engine, EngineKind};
+use crate::support::{Table, host_of, runtime};
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use keybound_testing::attacks::{AttackCase, CLIENT, TestIssuer, Verdict, cases};
+use keybound_verify::Config;
+use std::time::{Duration, SystemTime};
+
+/// Runs all cases through a proxy.
+///
+/// # Panics
+/// With every wrong verdict, if there is one.
+pub fn attack_table(kind: &EngineKind) {
+    // TLS libraries compare certificates with the system's clock.
+    #[expect(clippy::disallowed_methods, reason = "the proxy has this clock")]
+    let table = Table::new(SystemTime::now());
+    let config = Config::from_toml(&table.config(kind.name)).unwrap();
+    let runtime = runtime();
+    let (daemon, api) =
+        runtime.block_on(async { (table.start(kind.name).await, api::start().await) });
+    let engine = Engine::start(kind, table.folder(), &config, api);
+    let mut client = Client::new(engine.address);
+    let mut wrong = Vec::new();
+    let mut not_sent = Vec::new();
+    for case in cases() {
+        let found = runtime.block_on(send(kind, &table.issuer, &mut client, &case));
+        match found {
+            None => not_sent.push(case.name),
+            Some(found) => {
+                if let Err(difference) = compare(kind, &case, found) {
+                    wrong.push(format!("{}: {difference}", case.name));
+                }
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{}: {} verdicts are wrong:\n{}",
+        kind.name,
+        wrong.len(),
+        wrong.join("\n")
+    );
+    assert_eq!(not_sent, NOT_SENT, "{}", kind.name);
+    drop(engine);
+    runtime.block_on(daemon.stop(Duration::ZERO));
+}
+
+/// `None` for a case that no client can send by TLS and HTTP: certificates that are none, characters that no header has, and spaces that
+/// do not belong to its value.
+async fn send(
+    kind: &EngineKind,
+    issuer: &TestIssuer,
+    client: &mut Client,
+    case: &AttackCase,
+) -> Option<Result<Verdict, String>> {
+    let certificate = match &*case.certificate {
+        "none" => None,
+        "malformed" | "empty" | "trailing" | "two" => return None,
+        name => Some(issuer.certificates.leaf(name)),
+    };
+    let request = case.request(issuer);
+    let mut headers = HeaderMap::new();
+    for value in &request.authorization {
+        let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+        if is_space(value.first()) || is_space(value.last()) {
+            return None;
+        }
+        headers.append(AUTHORIZATION, HeaderValue::from_bytes(value).ok()?);
+    }
+    for (name, value) in &request.headers {
+        headers.append(HeaderName::try_from(name).unwrap(), value.parse().unwrap());
+    }
+    // What the daemon sets cannot be set by a client.
+    for name in IDENTITY {
+        headers.insert(name, HeaderValue::from_static("spoofed"));
+    }
+    let certificate = (&*case.certificate, certificate);
+    let host = host_of(case);
+    let sent = client.send(&host, certificate, &request.path, &headers);
+    Some(sent.await.map(|response| verdict(kind, &response)))
+}
+
+fn verdict(kind: &EngineKind, response: &Response<String>) -> Verdict {
+    let body = response.body();
+    if body.starts_with(REACHED) {
+        assert_eq!(response.status(), 200);
+        assert!(
+            body.contains(&format!("x-keybound-client: {CLIENT}\n")),
+            "{body}"
+        );
+        assert!(!body.contains("spoofed"), "{body}");
+        assert!(!body.contains("authorization: "), "{body}");
+        return Verdict::accepted();
+    }
+    let header = |name: &str| {
+        let mut values = response.headers().get_all(name).iter();
+        let value = values
+            .next()
+            .map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(values.next(), None, "{name}");
+        value
+    };
+    let reason = header("x-keybound-reason").filter(|_| kind.names_reason);
+    let challenge = header(WWW_AUTHENTICATE.as_str());
+    Verdict::refused(response.status().as_u16(), reason, challenge)
+}
+
+/// Compares a verdict with the expected one, or that of the proxy itself where it decides.
+fn compare(
+    kind: &EngineKind,
+    case: &AttackCase,
+    found: Result<Verdict, String>,
+) -> Result<(), String> {
+    let refused_by_tls = kind.refused_by_tls.contains(&&*case.name);
+    let mut own = kind.own_verdicts.iter();
+    let own = own.find(|(name, ..)| *name == case.name);
+    match (found, own) {
+        (Err(_), _) if refused_by_tls => Ok(()),
+        (Err(error), _) => Err(error),
+        (Ok(_), _) if refused_by_tls => Err("the handshake was not refused".to_owned()),
+        (Ok(found), Some((_, status, reason))) => {
+            match (found.status, found.reason.as_deref()) == (*status, *reason) {
+                true => Ok(()),
+                false => Err(format!("not the proxy's own verdict: {found:?}")),
+            }
+        }
+        (Ok(found), None) => {
+            let is_challenged = matches!(found.status, 400 | 401 | 403);
+            if is_challenged != found.challenge.is_some() {
+                return Err(format!("a challenge differs: {found:?}"));
+            }
+            case.expect.compare(&found)
+        }
+    }
+}
+
+const IDENTITY: [&str; 6] = [
+    "x-keybound-client",
+    "x-keybound-tenant",
+    "x-keybound-object",
+    "x-keybound-roles",
+    "x-keybound-identity-type",
+    "x-keybound-token-id",
+];
+
+/// See [`send`].
+const NOT_SENT: [&str; 10] = [
+    "scheme-and-space",
+    "leading-space",
+    "trailing-space",
+    "certificate-malformed",
+    "certificate-empty",
+    "certificate-trailing",
+    "certificate-two",
+    "line-feed",
+    "line-feed-in-the-claims",
+    "nul",
+];
