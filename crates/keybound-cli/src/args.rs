@@ -9,6 +9,7 @@ mod host;
 mod selftest;
 mod token;
 mod values;
+mod verify;
 
 #[cfg(test)]
 mod documented;
@@ -23,6 +24,9 @@ pub(crate) use host::{HostArgs, TargetArgs};
 pub(crate) use selftest::{SelftestArgs, SelftestOutput};
 pub(crate) use token::{GetTokenArgs, TokenArgs, TokenOutput};
 pub(crate) use values::{Data, Source, TlsChoice};
+pub(crate) use verify::{
+    CheckArgs, KeysArgs, ProxyConfigArgs, ServeArgs, VerifyArgs, VerifyCommand,
+};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -54,6 +58,7 @@ pub(crate) enum Command {
     GetToken(Box<GetTokenArgs>),
     Call(Box<CallArgs>),
     Emulator(Box<EmulatorArgs>),
+    Verify(Box<VerifyArgs>),
     Attestation(AttestationArgs),
     Capabilities(Box<CapabilitiesArgs>),
     Doctor(Box<DoctorArgs>),
@@ -70,6 +75,7 @@ impl Command {
             Self::GetToken(_) => "get-token",
             Self::Call(_) => "call",
             Self::Emulator(_) => "emulator",
+            Self::Verify(_) => "verify",
             Self::Attestation(_) => "attestation",
             Self::Capabilities(_) => "capabilities",
             Self::Doctor(_) => "doctor",
@@ -125,6 +131,7 @@ Examples:
   keybound get-token --resource https://vault.azure.net -v
   keybound call 'https://my-vault.vault.azure.net/secrets/db?api-version=7.4'
   keybound emulator --exec -- keybound call --simulated
+  keybound verify serve --config verify.toml        verify tokens for APIs behind a proxy
   keybound capabilities                             what this host can do
   keybound doctor                                   why tokens work here, or do not
   keybound selftest                                 run the whole flow, step by step

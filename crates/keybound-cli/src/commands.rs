@@ -9,3 +9,4 @@ pub(crate) mod emulator;
 pub(crate) mod get_token;
 pub(crate) mod man;
 pub(crate) mod selftest;
+pub(crate) mod verify;

@@ -49,6 +49,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::GetToken(args) => commands::get_token::run(&args),
         Command::Call(args) => commands::call::run(&args),
         Command::Emulator(args) => commands::emulator::run(&args),
+        Command::Verify(args) => commands::verify::run(&args),
         Command::Attestation(args) => commands::attestation::run(&args),
         Command::Capabilities(args) => commands::capabilities::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),

@@ -69,7 +69,7 @@ pub(crate) fn status_of(status: ExitStatus) -> u8 {
 }
 
 /// SIGHUP; on Windows the close of the console.
-const HANGUP: u8 = 1;
+pub(crate) const HANGUP: u8 = 1;
 /// SIGINT, Ctrl-C.
 const INTERRUPT: u8 = 2;
 /// SIGTERM; on Windows Ctrl-Break, or the shutdown of the system.

@@ -43,12 +43,30 @@ pub(crate) fn log(verbosity: u8, target: &str) -> StepLog {
     }))
 }
 
+/// Starts logging of a daemon: warnings at verbosity 0, notable events at 1, everything at 2. `KEYBOUND_LOG` overrides the verbosity.
+pub(crate) fn log_warnings(verbosity: u8) {
+    let level = match verbosity {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
+    };
+    let targets = targets_at(level, "keybound");
+    // A second call has no effect.
+    let _ = Registry::default()
+        .with(Lines::default().with_filter(targets))
+        .try_init();
+}
+
 fn targets(verbosity: u8, target: &str) -> Targets {
     let level = match verbosity {
         0 => LevelFilter::OFF,
         1 => LevelFilter::INFO,
         _ => LevelFilter::DEBUG,
     };
+    targets_at(level, target)
+}
+
+fn targets_at(level: LevelFilter, target: &str) -> Targets {
     let default = Targets::new().with_target(target, level);
     // Invalid Unicode is replaced; the result does not parse as a list of targets.
     let filter = std::env::var_os("KEYBOUND_LOG").filter(|text| !text.is_empty());

@@ -202,6 +202,12 @@ keybound_testing::cases! {
     help_get_token_short
     help_man
     help_selftest
+    help_verify
+    help_verify_check
+    help_verify_config
+    help_verify_keys
+    help_verify_reload
+    help_verify_serve
     refused_by_entra
     selftest
     selftest_no_keyguard
@@ -238,5 +244,18 @@ keybound_testing::cases! {
     usage_two_identities
     usage_unknown
     usage_workload_identity_unset
+    usage_verify_config
+    usage_verify_config_value
+    usage_verify_engine
+    usage_verify_listen
+    usage_verify_reload
+    verify_config_apache
+    verify_config_apache_script
+    verify_config_caddy
+    verify_config_envoy
+    verify_config_envoy_http
+    verify_config_haproxy
+    verify_config_nginx
+    verify_config_traefik
     version
 }

@@ -57,6 +57,7 @@ type Table = (&'static str, &'static str);
 
 const SHARED: Table = ("cli.md", "## Options of `get-token` and `call`");
 const OTHERS: Table = ("cli.md", "### Other commands");
+const VERIFY: Table = ("verify.md", "## The program");
 /// The tables with the options of each command.
 const TABLES: &[(&str, &[Table])] = &[
     ("keybound", &[]),
@@ -67,6 +68,12 @@ const TABLES: &[(&str, &[Table])] = &[
         &[SHARED, ("cli.md", "### Further options of `call`")],
     ),
     ("keybound emulator", &[("emulator.md", "### As a program")]),
+    ("keybound verify", &[]),
+    ("keybound verify serve", &[VERIFY]),
+    ("keybound verify reload", &[VERIFY]),
+    ("keybound verify config", &[VERIFY]),
+    ("keybound verify check", &[VERIFY]),
+    ("keybound verify keys", &[VERIFY]),
     ("keybound attestation", &[]),
     ("keybound attestation probe", &[SHARED, OTHERS]),
     ("keybound capabilities", &[SHARED, OTHERS]),

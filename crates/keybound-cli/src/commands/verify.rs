@@ -1,0 +1,58 @@
+//! The verification of tokens for proxies.
+mod check;
+mod keys;
+mod proxy_config;
+mod serve;
+
+use crate::args::{VerifyArgs, VerifyCommand};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::session::{read_file, run_to_end};
+use crate::{out, text};
+use keybound_verify::{Config, ConfigError};
+use std::path::Path;
+
+/// Runs the subcommand.
+pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
+    match &args.command {
+        VerifyCommand::Serve(args) => serve::run(args),
+        VerifyCommand::Reload(args) => reload(&args.config),
+        VerifyCommand::Config(args) => proxy_config::run(args),
+        VerifyCommand::Check(args) => check::run(args),
+        VerifyCommand::Keys(args) => keys::run(args),
+    }
+}
+
+fn reload(path: &Path) -> Result<Exit, Failure> {
+    let config = read_config(path)?;
+    let reloaded = run_to_end(keybound_verify::request_reload(&config))?;
+    match reloaded {
+        Ok(()) => Ok(Exit::Success),
+        Err(error) => Err(Failure::Host(error.to_string())),
+    }
+}
+
+/// Reads the configuration of the daemon.
+///
+/// # Errors
+/// [`Failure::Usage`] if it is not usable.
+fn read_config(path: &Path) -> Result<Config, Failure> {
+    let read = read_file("--config", path, MAX_CONFIG)?;
+    let text = String::from_utf8(read).map_err(|_| wrong(path, &"it is not UTF-8"))?;
+    Config::from_toml(&text).map_err(|error| wrong(path, &error))
+}
+
+/// The same for the daemon, which logs the error.
+fn read_config_again(path: &Path) -> Result<Config, ConfigError> {
+    let text = std::fs::read(path).map_err(|error| ConfigError::unreadable(path, &error))?;
+    let text = String::from_utf8_lossy(&text);
+    Config::from_toml(&text)
+}
+
+fn wrong(path: &Path, what: &dyn std::fmt::Display) -> Failure {
+    let path = text::printable_line(&path.to_string_lossy());
+    Failure::Usage(format!("--config {path}: {what}"))
+}
+
+/// In bytes.
+const MAX_CONFIG: usize = 1024 * 1024;

@@ -1,0 +1,87 @@
+use super::{out, read_config, wrong};
+use crate::args::CheckArgs;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::json;
+use crate::session::{read_bounded, read_file, run_to_end};
+use keybound_verify::{Explanation, Outcome, explain};
+use openssl::x509::X509;
+
+/// Verifies one token, and explains each step.
+pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
+    let config = read_config(&args.config)?;
+    let host = args.host.as_deref().unwrap_or(config.apis[0].name());
+    let authorization = authorization(args)?;
+    let certificate = match &args.certificate {
+        None => None,
+        Some(path) => {
+            let pem = read_file("--certificate", path, MAX_FILE)?;
+            let certificate = X509::from_pem(&pem).and_then(|certificate| certificate.to_der());
+            Some(certificate.map_err(|_| {
+                Failure::Usage("--certificate: it is not a certificate in PEM".to_owned())
+            })?)
+        }
+    };
+    let result = run_to_end(explain(
+        &config,
+        host,
+        &authorization,
+        certificate.as_deref(),
+    ))?;
+    let explanation = result.map_err(|error| wrong(&args.config, &error))?;
+    match args.json {
+        true => out::line(&json::document(&explanation)?)?,
+        false => out::line(&text(&explanation))?,
+    }
+    Ok(match explanation.accepted {
+        true => Exit::Success,
+        false => Exit::Failed,
+    })
+}
+
+/// The header: a token without a scheme gets the usual one.
+fn authorization(args: &CheckArgs) -> Result<String, Failure> {
+    let bytes = match args.token_file.as_os_str() == "-" {
+        true => read_bounded(std::io::stdin().lock(), MAX_FILE)
+            .map_err(|error| Failure::Usage(format!("--token-file -: {error}")))?,
+        false => read_file("--token-file", &args.token_file, MAX_FILE)?,
+    };
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Failure::Usage("--token-file: it is not UTF-8".to_owned()))?;
+    let text = text.trim_end_matches(['\r', '\n']);
+    Ok(match text.contains(' ') {
+        true => text.to_owned(),
+        false => format!("mtls_pop {text}"),
+    })
+}
+
+fn text(explanation: &Explanation) -> String {
+    let mut lines = Vec::new();
+    for step in &explanation.steps {
+        let mark = match step.outcome {
+            Outcome::Passed => "ok  ",
+            Outcome::Failed => "FAIL",
+            _ => "-   ",
+        };
+        lines.push(format!("{mark}  {:<12} {}", step.name, step.text));
+    }
+    lines.push(String::new());
+    lines.push(match (explanation.accepted, &explanation.reason) {
+        (true, _) => format!(
+            "The request is accepted by the policy of {}.",
+            explanation.host
+        ),
+        (false, reason) => format!(
+            "The request is refused with status {}: {}.",
+            explanation.status,
+            reason.as_deref().unwrap_or_default()
+        ),
+    });
+    if let Some(challenge) = &explanation.challenge {
+        lines.push(format!("WWW-Authenticate: {challenge}"));
+    }
+    lines.join("\n")
+}
+
+/// In bytes: more than a token may have.
+const MAX_FILE: usize = 64 * 1024;

@@ -1,0 +1,27 @@
+use super::{out, read_config, wrong};
+use crate::args::ProxyConfigArgs;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use keybound_verify::{FrontEnd, proxy_config, proxy_script};
+
+/// Prints the configuration of a proxy.
+pub(super) fn run(args: &ProxyConfigArgs) -> Result<Exit, Failure> {
+    let config = read_config(&args.config)?;
+    let engine = config.proxy.engine;
+    if args.engine != engine.name() {
+        return Err(wrong(
+            &args.config,
+            &format!("the proxy there is {engine}: the daemon would not understand another one"),
+        ));
+    }
+    let mut front = FrontEnd::new(&args.certificate, &args.key, &args.upstream);
+    front.listen = args.listen;
+    front.script.clone_from(&args.script_file);
+    let printed = match args.script {
+        true => proxy_script(&config),
+        false => proxy_config(&config, &front),
+    };
+    let printed = printed.map_err(|error| wrong(&args.config, &error))?;
+    out::data(printed.as_bytes())?;
+    Ok(Exit::Success)
+}

@@ -1,0 +1,386 @@
+//! `keybound verify`: the daemon as a process, the steps for one token, and the guides for proxies as they are written.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
+
+mod support;
+
+use keybound_testing::assert_no_leak;
+use keybound_testing::attacks::{TENANT, TestIssuer, TokenRecipe};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdout, Stdio};
+use std::time::SystemTime;
+use support::emulated::Emulated;
+use support::{keybound, run, run_with_input};
+use tempfile::TempDir;
+
+/// An issuer whose tokens are valid now, and a configuration with its keys.
+struct Fixture {
+    issuer: TestIssuer,
+    folder: TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the program has this clock")]
+        let issuer = TestIssuer::new(SystemTime::now());
+        let fixture = Self {
+            issuer,
+            folder: tempfile::tempdir().unwrap(),
+        };
+        fs::write(
+            fixture.path("keys.json"),
+            fixture.issuer.key_set().to_string(),
+        )
+        .unwrap();
+        fixture.configure("");
+        fixture
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes the configuration, with further settings of the API.
+    fn configure(&self, further: &str) {
+        let text = format!(
+            "[listen]\nunix = {:?}\n[proxy]\nengine = \"haproxy\"\n[admin]\nunix = {:?}\n[keys]\nfile = {:?}\n[log]\ndecisions = \"all\"\n[[api]]\nhosts = [\"orders.contoso.com\"]\naudiences = [\"api://orders.contoso.com\"]\ntenants = [\"{TENANT}\"]\n{further}",
+            self.path("verify.sock"),
+            self.path("admin.sock"),
+            self.path("keys.json"),
+        );
+        fs::write(self.path("verify.toml"), text).unwrap();
+    }
+
+    fn certificate(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        let leaf = self.issuer.certificates.leaf(name);
+        fs::write(&path, leaf.certificate.to_pem().unwrap()).unwrap();
+        path
+    }
+
+    fn token(&self) -> String {
+        // The default is a valid one.
+        let recipe: TokenRecipe = serde_json::from_str("{}").unwrap();
+        recipe.make(&self.issuer)
+    }
+}
+
+/// `keybound verify serve`, which is killed on drop.
+struct Served {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    stderr: BufReader<ChildStderr>,
+}
+
+impl Served {
+    fn start(fixture: &Fixture) -> Self {
+        let mut command = keybound(["verify", "serve", "--config"]);
+        command
+            .arg(fixture.path("verify.toml"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut served = Self {
+            stdout: BufReader::new(child.stdout.take().unwrap()),
+            stderr: BufReader::new(child.stderr.take().unwrap()),
+            child,
+        };
+        served.expect("listening on");
+        served
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for a line on standard error.
+    fn expect(&mut self, text: &str) {
+        let mut read = String::new();
+        loop {
+            let start = read.len();
+            assert_ne!(
+                self.stderr.read_line(&mut read).unwrap(),
+                0,
+                "{text}: {read}"
+            );
+            if read[start..].contains(text) {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The status that the daemon returns for the owner's token.
+fn ask(fixture: &Fixture) -> String {
+    use base64::Engine as _;
+    let der = fixture.issuer.certificates.der("client").unwrap();
+    let certificate = base64::engine::general_purpose::STANDARD.encode(der);
+    let mut stream = UnixStream::connect(fixture.path("verify.sock")).unwrap();
+    write!(
+        stream,
+        "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-forwarded-host: orders.contoso.com\r\nauthorization: mtls_pop {}\r\nx-ssl-client-der: {certificate}\r\n\r\n",
+        fixture.token()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split(' ').nth(1).unwrap().to_owned()
+}
+
+#[test]
+fn signals_reload_and_stop_the_daemon() {
+    let fixture = Fixture::new();
+    let mut served = Served::start(&fixture);
+    assert_eq!(ask(&fixture), "200");
+    let mut line = String::new();
+    served.stdout.read_line(&mut line).unwrap();
+    let decision: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(decision["decision"], "allowed");
+    assert_no_leak(&[fixture.token()], &line, "the log");
+    // One that is not usable changes nothing, and says why.
+    fixture.configure("rols = [\"a\"]\n");
+    served.signal(Signal::HUP);
+    served.expect("the configuration remains as it was: line 15: unknown field `rols`");
+    assert_eq!(ask(&fixture), "200");
+    let mut reload = keybound(["verify", "reload", "--config"]);
+    fixture.configure("roles = [\"Orders.Admin\"]\n");
+    let reloaded = run(reload.arg(fixture.path("verify.toml")));
+    assert_eq!(reloaded.status, Some(0), "{reloaded:?}");
+    assert_eq!(ask(&fixture), "403");
+    served.signal(Signal::TERM);
+    let status = served.child.wait().unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(!fixture.path("verify.sock").exists());
+    assert!(!fixture.path("admin.sock").exists());
+}
+
+/// A daemon that is killed leaves its socket, which the next one replaces. `KEYBOUND_LONG_TESTS`: 500 times.
+#[test]
+fn starts_again_after_it_was_killed() {
+    let fixture = Fixture::new();
+    let rounds = match std::env::var_os("KEYBOUND_LONG_TESTS") {
+        Some(_) => 500,
+        None => 5,
+    };
+    for round in 0..rounds {
+        let served = Served::start(&fixture);
+        if round % 2 == 0 {
+            assert_eq!(ask(&fixture), "200", "{round}");
+        }
+        served.signal(Signal::KILL);
+        drop(served);
+        assert!(fixture.path("verify.sock").exists(), "{round}");
+    }
+    let _last = Served::start(&fixture);
+    assert_eq!(ask(&fixture), "200");
+}
+
+#[test]
+fn check_explains_each_step() {
+    let fixture = Fixture::new();
+    let config = fixture.path("verify.toml");
+    let token = fixture.token();
+    fs::write(fixture.path("token"), &token).unwrap();
+    let check = |certificate: Option<&str>, json: bool| {
+        let mut command = keybound(["verify", "check", "--token-file", "-", "--config"]);
+        command.arg(&config);
+        if let Some(name) = certificate {
+            command.arg("--certificate").arg(fixture.certificate(name));
+        }
+        if json {
+            command.arg("--json");
+        }
+        let run = run_with_input(&mut command, format!("{token}\n").as_bytes());
+        assert_no_leak(std::slice::from_ref(&token), &run.printed(), "check");
+        run
+    };
+    let accepted = check(Some("client"), false);
+    assert_eq!(accepted.status, Some(0), "{accepted:?}");
+    assert!(!accepted.stdout.contains("FAIL"), "{accepted:?}");
+    assert!(
+        accepted
+            .stdout
+            .contains("The request is accepted by the policy of orders.contoso.com.")
+    );
+    let stolen = check(Some("other"), false);
+    assert_eq!(stolen.status, Some(1), "{stolen:?}");
+    for line in [
+        "ok    certificate ",
+        "FAIL  binding      the token is bound to another certificate: the token names the certificate ",
+        "-     signature    not checked",
+        "The request is refused with status 401: binding_mismatch.",
+        "WWW-Authenticate: mtls_pop realm=\"\", error=\"invalid_token\"",
+    ] {
+        assert!(stolen.stdout.contains(line), "{line}: {}", stolen.stdout);
+    }
+    let without = check(None, true).json();
+    assert_eq!(without["accepted"], false);
+    assert_eq!(without["reason"], "certificate_missing");
+    let steps = without["steps"].as_array().unwrap();
+    let outcomes: Vec<_> = steps
+        .iter()
+        .map(|step| step["outcome"].as_str().unwrap())
+        .collect();
+    assert_eq!(outcomes[..4], ["passed", "passed", "failed", "not_checked"]);
+    // From a file, with its scheme, and for a host that does not exist.
+    fs::write(fixture.path("token"), format!("mtls_pop {token}")).unwrap();
+    let of_file = |host: &str| {
+        let mut command = keybound(["verify", "check", "--host", host, "--token-file"]);
+        command
+            .arg(fixture.path("token"))
+            .arg("--config")
+            .arg(&config);
+        run(command
+            .arg("--certificate")
+            .arg(fixture.certificate("client")))
+    };
+    assert_eq!(of_file("orders.contoso.com").status, Some(0));
+    let unknown = of_file("other.contoso.com");
+    assert_eq!(unknown.status, Some(2));
+    assert!(
+        unknown
+            .stderr
+            .contains("no API has the host other.contoso.com"),
+        "{unknown:?}"
+    );
+}
+
+#[test]
+fn keys_of_emulated_entra_are_written_for_other_daemons() {
+    let emulated = Emulated::in_this_process();
+    let sts = emulated.ready["sts"]
+        .as_str()
+        .unwrap()
+        .trim_end_matches('/')
+        .to_owned();
+    let fixture = Fixture::new();
+    let issuers = [("/v2.0", 2), ("/", 1)].map(|(suffix, version)| {
+        let metadata = format!("{sts}/{{tenantid}}{}/.well-known/openid-configuration", suffix.trim_end_matches('/'));
+        format!("[[api.issuers]]\nversion = {version}\nname = \"{sts}/{{tenantid}}{suffix}\"\nmetadata = \"{metadata}\"\n")
+    });
+    let further = issuers.concat();
+    fixture.configure(&further);
+    let config = fs::read_to_string(fixture.path("verify.toml")).unwrap();
+    let tenant = keybound_emulator::Config::default().tenant_id;
+    let file = format!("file = {:?}", fixture.path("keys.json"));
+    let ca = format!(
+        "ca_file = {:?}",
+        emulated.ready["ca_file"].as_str().unwrap()
+    );
+    let config = config.replace(TENANT, tenant.as_str()).replace(&file, &ca);
+    fs::write(fixture.path("verify.toml"), config).unwrap();
+    let mut command = keybound(["verify", "keys", "--config"]);
+    command
+        .arg(fixture.path("verify.toml"))
+        .arg("--output")
+        .arg(fixture.path("written.json"));
+    let run = run(&mut command);
+    assert_eq!(run.status, Some(0), "{run:?}");
+    let written = fs::read(fixture.path("written.json")).unwrap();
+    let written: serde_json::Value = serde_json::from_slice(&written).unwrap();
+    let keys = written["keys"].as_array().unwrap();
+    assert!(!keys.is_empty());
+    assert!(
+        keys.iter()
+            .all(|key| key["kty"] == "RSA" && key["n"].is_string()),
+        "{keys:?}"
+    );
+    let mode = fs::metadata(fixture.path("written.json"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o644);
+}
+
+#[test]
+fn guide_for_envoy_runs_as_it_is_written() {
+    run_guide("resource-envoy.md");
+}
+
+#[test]
+fn guide_for_nginx_runs_as_it_is_written() {
+    run_guide("resource-nginx.md");
+}
+
+/// Runs the commands of a guide in an empty folder, in a shell that the emulator starts.
+fn run_guide(page: &str) {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let text = fs::read_to_string(docs.join(page)).unwrap();
+    let blocks = text.split("```sh\n").skip(1);
+    let blocks: Vec<_> = blocks
+        .map(|block| block.split("```").next().unwrap())
+        .collect();
+    assert!(blocks.len() >= 5, "{page}");
+    let script = format!("set -eu\ntrap 'kill $(jobs -p)' EXIT\n{}", blocks.concat());
+    let folder = tempfile::tempdir().unwrap();
+    // Worker processes may have another account.
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(folder.path().join("guide.sh"), script).unwrap();
+    let [port, api] = [(); 2].map(|()| free_port());
+    let guide = [
+        "emulator", "--exec", "--", "timeout", "300", "bash", "guide.sh",
+    ];
+    let mut command = keybound(guide);
+    let path = command
+        .get_envs()
+        .find(|(name, _)| *name == "PATH")
+        .unwrap()
+        .1
+        .unwrap();
+    let mut path = path.to_owned();
+    path.push(":");
+    path.push(envoy_folder());
+    command
+        .current_dir(folder.path())
+        .env("PATH", path)
+        .env("PORT", port)
+        .env("API_PORT", api);
+    let run = run(&mut command);
+    assert_eq!(run.status, Some(0), "{page}: {}", run.printed());
+    for line in [
+        "orders for ",
+        "401\nmtls_pop realm=\"\", error=\"invalid_token\", error_description=\"the token is bound to another certificate\"\n",
+        "\"reason\":\"binding_mismatch\"",
+        "FAIL  binding ",
+    ] {
+        assert!(
+            run.stdout.contains(line),
+            "{page}: {line}: {}",
+            run.printed()
+        );
+    }
+}
+
+fn free_port() -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port().to_string()
+}
+
+/// Where scripts/setup installs it.
+fn envoy_folder() -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    let folder = cache
+        .unwrap_or_default()
+        .join("keybound/envoy-1.40.0/envoy/_bin");
+    assert!(
+        folder.exists(),
+        "{} is missing: scripts/setup test installs it",
+        folder.display()
+    );
+    folder
+}
