@@ -12,6 +12,7 @@ mod responses;
 mod sources;
 mod texts;
 mod tokens;
+mod verify;
 
 pub use certificates::{certificate, rsa_public_blob, signing_request, trust_anchors};
 pub use check::CANARY;
@@ -27,6 +28,7 @@ pub use responses::{compute_document, credential, metadata, service_error, token
 pub use sources::{arc_challenge, source_environment, source_response};
 pub use texts::{challenge, claims, endpoint, guid, identity, redact, scope, thumbprint};
 pub use tokens::{attestation_token, jwt};
+pub use verify::{verify_check_request, verify_config};
 
 /// The body of a target.
 pub type Target = fn(&[u8]);
@@ -70,6 +72,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("thumbprint", thumbprint),
     ("token_response", token_response),
     ("trust_anchors", trust_anchors),
+    ("verify_check_request", verify_check_request),
+    ("verify_config", verify_config),
 ];
 
 #[cfg(test)]
