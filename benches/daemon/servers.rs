@@ -71,7 +71,8 @@ impl ServerThread {
         let is_grpc = protocol == "grpc";
         Self::start(socket, async move {
             let listener = UnixListener::bind(listener).unwrap();
-            Box::new(tokio::spawn(serve(listener, is_grpc)))
+            tokio::spawn(serve(listener, is_grpc));
+            Box::new(())
         })
     }
 
