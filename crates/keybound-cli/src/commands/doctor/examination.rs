@@ -1,4 +1,5 @@
 use super::progress::Progress;
+use super::proxies::SourceAddress;
 use super::token_endpoint::{Connection, Target};
 use super::variables::Variables;
 use super::{certificates, clock, host, proxies};
@@ -114,7 +115,7 @@ impl<'a> Examination<'a> {
         let binding = host::binding(&found, &imds, args.bearer, args.host.min_strength.into());
         let times = time_of_imds.into_iter().chain(network.time);
         let set = self.variables.names();
-        let imds_url = (found.source == ManagedIdentitySource::Imds).then(|| self.imds());
+        let source = self.source_address();
         vec![
             check("source", host::source(&found)),
             check(
@@ -137,7 +138,7 @@ impl<'a> Examination<'a> {
             },
             check(
                 "proxy",
-                proxies::judge(&self.proxy, set, imds_url.as_ref(), network.proxied),
+                proxies::judge(&self.proxy, set, source.as_ref(), network.proxied),
             ),
             Check {
                 elapsed: Some(network.dns.1),
@@ -238,6 +239,19 @@ impl<'a> Examination<'a> {
         let configured = self.args.host.configured_imds();
         let configured = configured.and_then(|url| Url::parse(&url).ok());
         configured.unwrap_or_else(default_imds)
+    }
+
+    /// The address of the source; `None` if a variable of the source is missing or malformed.
+    fn source_address(&self) -> Option<SourceAddress> {
+        let url = match self.client.managed_identity_source() {
+            ManagedIdentitySource::Imds => self.imds(),
+            _ => return None,
+        };
+        Some(SourceAddress {
+            name: "IMDS",
+            shown: self.variables.mask(url.host_str()?),
+            url,
+        })
     }
 
     /// The time for a check that starts now.

@@ -2,6 +2,7 @@
 //! transcript of the program cannot have.
 use super::clock::{self, ServiceTime};
 use super::examination::{CHECKS, Examination};
+use super::proxies::SourceAddress;
 use super::report::Report;
 use super::token_endpoint::{Server, judge_error, judge_name, judge_server};
 use super::variables::Variables;
@@ -40,8 +41,26 @@ fn judges_the_largest_clock_difference() {
         (None, None, Level::Skipped, "no service"),
         (Some(0), None, Level::Ok, "agrees with IMDS"),
         (Some(29), Some(-29), Level::Ok, "within 30 s"),
-        (Some(0), Some(30), Level::Warning, "30 s ahead of Entra"),
-        (Some(-90), Some(2), Level::Warning, "1 min 30 s behind IMDS"),
+        (Some(30), Some(30), Level::Warning, "30 s ahead of"),
+        (
+            Some(-90),
+            Some(-91),
+            Level::Warning,
+            "1 min 31 s behind Entra",
+        ),
+        (
+            Some(0),
+            Some(30),
+            Level::Warning,
+            "30 s ahead of Entra, and 0 s ahead of IMDS: they disagree",
+        ),
+        (
+            Some(-90_000),
+            Some(2),
+            Level::Warning,
+            "1 d 1 h behind IMDS, and 2 s ahead of Entra: they disagree",
+        ),
+        (Some(-1000), Some(1000), Level::Problem, "they disagree"),
         (None, Some(-299), Level::Warning, "4 min 59 s behind Entra"),
         (Some(300), None, Level::Problem, "5 min 0 s ahead of IMDS"),
         (
@@ -71,6 +90,18 @@ fn reads_valid_dates_only() {
         assert_eq!(ServiceTime::of("x", &headers).is_some(), is_valid, "{date}");
     }
     assert!(ServiceTime::of("x", &http::HeaderMap::new()).is_none());
+    for (server, is_imds) in [("IMDS/150.870.65.1854", true), ("nginx", false)] {
+        let mut headers = http::HeaderMap::new();
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT".parse().unwrap();
+        headers.insert(http::header::DATE, date);
+        assert!(ServiceTime::of_imds(&headers).is_none());
+        headers.insert(http::header::SERVER, server.parse().unwrap());
+        assert_eq!(
+            ServiceTime::of_imds(&headers).is_some(),
+            is_imds,
+            "{server}"
+        );
+    }
 }
 
 #[test]
@@ -136,7 +167,11 @@ fn judges_failed_connections() {
 
 #[test]
 fn judges_what_proxies_do_to_imds() {
-    let imds = Url::parse("http://169.254.169.254").unwrap();
+    let source = SourceAddress {
+        name: "IMDS",
+        url: Url::parse("http://169.254.169.254").unwrap(),
+        shown: "169.254.169.254".to_owned(),
+    };
     let other: &[&str] = &["HTTP_PROXY"];
     for (set, no_proxy, proxied, level, part) in [
         (&[][..], "", false, Level::Ok, "none"),
@@ -164,15 +199,34 @@ fn judges_what_proxies_do_to_imds() {
         (&[], "", true, Level::Ok, "the proxy of the system applies"),
     ] {
         let proxy = ProxyConfig::from_values(None, Some(no_proxy)).unwrap();
-        let finding = proxies::judge(&proxy, set, Some(&imds), Ok(proxied));
+        let finding = proxies::judge(&proxy, set, Some(&source), Ok(proxied));
         assert_finding(&finding, level, part);
         let finding = proxies::judge(&proxy, set, None, Ok(proxied));
         assert_eq!(finding.level, Level::Ok, "another source: {finding:?}");
     }
     let malformed = ProxyConfig::from_environment(Some("https://swordfish"), None);
     let proxied = malformed.is_used_for(&Url::parse("https://a.example").unwrap());
-    let finding = proxies::judge(&malformed, &["HTTPS_PROXY"], Some(&imds), proxied);
-    assert_finding(&finding, Level::Problem, "malformed");
+    let finding = proxies::judge(&malformed, &["HTTPS_PROXY"], Some(&source), proxied);
+    assert_finding(&finding, Level::Problem, "cannot be used");
+    // The address that the next step names is the one that is compared.
+    let tls = Url::parse("https://192.0.2.1:2377/x").unwrap();
+    let arc = Url::parse("http://192.0.2.1:40342/x").unwrap();
+    for (url, level) in [(tls, Level::Ok), (arc, Level::Warning)] {
+        let source = SourceAddress {
+            name: "Azure Arc",
+            url,
+            shown: "192.0.2.1".to_owned(),
+        };
+        let direct = ProxyConfig::none();
+        let finding = proxies::judge(&direct, other, Some(&source), Ok(false));
+        assert_eq!(finding.level, level, "{finding:?}");
+        if let Some(next_step) = finding.next_step {
+            assert!(next_step.contains("Azure Arc (192.0.2.1) to NO_PROXY"));
+            let listed = direct.with_no_proxy(&source.shown);
+            let finding = proxies::judge(&listed, other, Some(&source), Ok(false));
+            assert_eq!(finding.level, Level::Ok);
+        }
+    }
 }
 
 #[test]
@@ -193,6 +247,7 @@ fn masks_values_of_variables() {
             "AZURE_POD_IDENTITY_AUTHORITY_HOST" => "http://127.0.0.1:40342/",
             "HTTPS_PROXY" => "user:sword%66ish@proxy.example:3128",
             "HTTP_PROXY" => "swordfish.example",
+            "ALL_PROXY" => "proxy",
             "IDENTITY_HEADER" => "swordfish",
             "MSAL_MI_DISABLE_IMDS_V2" => "true",
             _ => return None,
@@ -200,6 +255,7 @@ fn masks_values_of_variables() {
         Some(value.to_owned())
     };
     let library = [
+        "ALL_PROXY",
         "AZURE_POD_IDENTITY_AUTHORITY_HOST",
         "HTTPS_PROXY",
         "IDENTITY_HEADER",
@@ -209,6 +265,7 @@ fn masks_values_of_variables() {
     assert_eq!(
         variables.names(),
         [
+            "ALL_PROXY",
             "AZURE_POD_IDENTITY_AUTHORITY_HOST",
             "HTTPS_PROXY",
             "HTTP_PROXY",
@@ -228,9 +285,18 @@ fn masks_values_of_variables() {
         ("swordfish.example:80", "[HTTP_PROXY]"),
         ("sent swordfish", "sent [IDENTITY_HEADER]"),
         ("it is true", "it is true"),
+        ("swordfish.example is unknown", "[HTTP_PROXY] is unknown"),
+        ("swordfishes", "swordfishes"),
+        (
+            "the proxy proxy:80 has none",
+            "the proxy [ALL_PROXY] has none",
+        ),
     ] {
         assert_eq!(variables.mask(text), masked);
     }
+    let empty = |name: &str| name.ends_with("_PROXY").then(|| " ".to_owned());
+    let variables = Variables::new(["HTTPS_PROXY", "ALL_PROXY"], empty);
+    assert_eq!(variables.names(), [""; 0], "empty values count as absent");
 }
 
 #[test]

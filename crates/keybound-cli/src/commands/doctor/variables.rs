@@ -1,5 +1,6 @@
 //! The environment variables that matter: their names for the report, and their values to remove from it.
 use keybound::Environment;
+use keybound_core::tls::Host;
 use url::Url;
 
 /// The variables that are set.
@@ -14,16 +15,20 @@ impl Variables {
     pub(super) fn of_process() -> Self {
         let environment = Environment::from_process();
         let names = environment.names().filter(|name| *name != SET_BY_WINDOWS);
-        Self::new(names, |name| std::env::var_os(name)?.into_string().ok())
+        // Invalid Unicode is replaced: the name matters, and a value that is not shown cannot be masked either.
+        let lookup = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
+        Self::new(names, lookup)
     }
 
-    /// Of the variables that the library reads (`library`) and of the other ones that matter, those that `lookup` finds.
+    /// Of the variables that the library reads (`library`) and of the other ones that matter, those that `lookup` finds. An empty
+    /// value counts as absent, as in the library: it is the usual way to switch a proxy off.
     pub(super) fn new(
         library: impl IntoIterator<Item = &'static str>,
         lookup: impl Fn(&str) -> Option<String>,
     ) -> Self {
-        let others = OTHERS.iter().copied().filter(|name| lookup(name).is_some());
-        let mut names: Vec<_> = library.into_iter().chain(others).collect();
+        let lookup = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
+        let candidates = library.into_iter().chain(OTHERS);
+        let mut names: Vec<_> = candidates.filter(|name| lookup(name).is_some()).collect();
         names.sort_unstable();
         if cfg!(windows) {
             // Names have no case there.
@@ -34,7 +39,11 @@ impl Variables {
         let secret = names.iter().filter(|name| !HARMLESS.contains(name));
         let mut masked: Vec<_> = secret
             .filter_map(|name| Some((*name, lookup(name)?)))
-            .flat_map(|(name, value)| texts_of(&value).into_iter().map(move |text| (text, name)))
+            .flat_map(|(name, value)| {
+                texts_of(name, &value)
+                    .into_iter()
+                    .map(move |text| (text, name))
+            })
             .collect();
         masked.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
         Self { names, masked }
@@ -45,27 +54,56 @@ impl Variables {
         &self.names
     }
 
-    /// Replaces values, and hosts in values, by the names of their variables.
+    /// Replaces values, and hosts in values, by the names of their variables. For texts from outside, such as those of errors: a
+    /// value may be a word of the report's own texts.
     pub(super) fn mask(&self, text: &str) -> String {
         let mask = |text: String, (value, name): &(String, &str)| {
-            text.replace(value.as_str(), &format!("[{name}]"))
+            replace_words(&text, value, &format!("[{name}]"))
         };
         self.masked.iter().fold(text.to_owned(), mask)
     }
 }
 
-/// The value, and host and port of a URL, as errors name them.
-fn texts_of(value: &str) -> Vec<String> {
+/// Replaces a text where it is not a part of a longer word.
+fn replace_words(text: &str, value: &str, by: &str) -> String {
+    let is_part = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    let mut out = String::with_capacity(text.len());
+    let mut end = 0;
+    for (start, _) in text.match_indices(value) {
+        let next = start + value.len();
+        let before = text[..start].chars().next_back();
+        if start < end || is_part(before) || is_part(text[next..].chars().next()) {
+            continue;
+        }
+        out.push_str(&text[end..start]);
+        out.push_str(by);
+        end = next;
+    }
+    out.push_str(&text[end..]);
+    out
+}
+
+/// The value, and its host with and without port, as errors name them. A proxy that is one word is named with its port only: the
+/// word may be one of the error's.
+fn texts_of(name: &str, value: &str) -> Vec<String> {
     let value = value.trim();
     let url = match value.contains("://") {
         true => Url::parse(value),
         false => Url::parse(&format!("http://{value}")),
     };
-    let origin = url.ok().and_then(|url| {
+    let url = url.ok();
+    // The name of this host is no secret, and part of other addresses.
+    let is_elsewhere = |url: &&Url| Host::from_url(url).is_some_and(|host| !host.is_loopback());
+    let host = url.as_ref().filter(is_elsewhere).and_then(Url::host_str);
+    let host = host.map(str::to_owned);
+    let origin = url.as_ref().and_then(|url| {
         let port = url.port_or_known_default()?;
         Some(format!("{}:{port}", url.host_str()?))
     });
-    let texts = [Some(value.to_owned()), origin];
+    let is_name = |text: &String| text.contains(['.', ':']);
+    let is_proxy = name.to_ascii_uppercase().ends_with("_PROXY");
+    let value = Some(value.to_owned()).filter(|value| !is_proxy || is_name(value));
+    let texts = [value, origin, host.filter(is_name)];
     let texts = texts.into_iter().flatten();
     texts.filter(|text| text.len() >= MIN_MASKED).collect()
 }
