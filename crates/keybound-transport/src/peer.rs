@@ -1,5 +1,6 @@
 use crate::error_class::ErrorClass;
 use crate::{TransportError, TransportErrorKind};
+use keybound_core::Certificate;
 use keybound_core::tls::ConnectionState;
 use keybound_keys::LastKeyError;
 use std::error::Error;
@@ -48,6 +49,11 @@ impl Peer {
         &self,
         error: impl Error + Send + Sync + 'static,
     ) -> TransportError {
+        let failed = self.handshake_error(error);
+        failed.with_server(self.verified_server())
+    }
+
+    fn handshake_error(&self, error: impl Error + Send + Sync + 'static) -> TransportError {
         use TransportErrorKind::{Connect, HostUnsupported, Tls};
         let class = ErrorClass::of(&error);
         if let Some(classified) = self.classified(&class) {
@@ -78,6 +84,11 @@ impl Peer {
 
     /// The error of sending a request or reading its response.
     pub(crate) fn exchange_failed(&self, error: hyper::Error) -> TransportError {
+        let failed = self.exchange_error(error);
+        failed.with_server(self.verified_server())
+    }
+
+    fn exchange_error(&self, error: hyper::Error) -> TransportError {
         use TransportErrorKind::{InvalidRequest, Protocol, Tls, TooLarge};
         let class = ErrorClass::of_exchange(&error);
         let (kind, message) = if error.is_parse_too_large() {
@@ -109,6 +120,12 @@ impl Peer {
             failed
         }
         .with_source(error)
+    }
+
+    fn verified_server(&self) -> Option<Certificate> {
+        let state = self.state.as_deref();
+        let verified = state.filter(|state| state.has_verified_server())?;
+        verified.server_certificate()?.parse().ok()
     }
 
     /// The error of a connection that was closed before a request.

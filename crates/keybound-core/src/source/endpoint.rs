@@ -64,6 +64,13 @@ impl SourceEndpoint {
         self.source
     }
 
+    /// The address without its path, which may contain a secret.
+    pub fn origin(&self) -> Url {
+        let mut origin = self.url.clone();
+        origin.set_path("/");
+        origin
+    }
+
     /// The secret that each request contains: an error response that repeats it is not shown.
     pub fn secret(&self) -> Option<&SecretString> {
         self.secret.as_ref()

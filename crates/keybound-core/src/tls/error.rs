@@ -1,4 +1,4 @@
-use crate::{BoxError, Error, ErrorKind, Stage};
+use crate::{BoxError, Certificate, Error, ErrorKind, Stage};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -8,6 +8,7 @@ pub struct TransportError {
     kind: TransportErrorKind,
     message: Cow<'static, str>,
     connection_lost: bool,
+    server: Option<Certificate>,
     source: Option<BoxError>,
 }
 
@@ -18,8 +19,16 @@ impl TransportError {
             kind,
             message: message.into(),
             connection_lost: false,
+            server: None,
             source: None,
         }
+    }
+
+    /// Adds the certificate of the server, if the handshake verified one.
+    #[must_use]
+    pub fn with_server(mut self, certificate: Option<Certificate>) -> Self {
+        self.server = certificate;
+        self
     }
 
     /// Marks that there was no connection, or that it was closed before the response was complete.
@@ -39,6 +48,11 @@ impl TransportError {
     /// The kind of the error.
     pub fn kind(&self) -> TransportErrorKind {
         self.kind
+    }
+
+    /// The certificate of the server, if the handshake verified it before the error, and it can be read.
+    pub fn server_certificate(&self) -> Option<&Certificate> {
+        self.server.as_ref()
     }
 
     /// Whether there was no connection (a name without an address, no route, refused), or it was closed before the response

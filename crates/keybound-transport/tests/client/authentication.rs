@@ -93,6 +93,7 @@ async fn presents_no_certificate_without_an_identity() {
             error.to_string().contains("requires a client certificate"),
             "{error}"
         );
+        assert!(error.server_certificate().is_some());
     }
 }
 
