@@ -176,9 +176,12 @@ keybound_testing::cases! {
     doctor
     doctor_bare_container
     doctor_bearer
+    doctor_bearer_no_source
+    doctor_ca_variable_missing
     doctor_captive_portal
     doctor_dead_imds
     doctor_json
+    doctor_malformed_variable
     doctor_no_connection
     doctor_no_network
     doctor_other_source

@@ -129,8 +129,12 @@ impl ManagedIdentityClient {
     /// The certificates of this identity that are stored for later processes. `None` if this client stores none: see
     /// [`binding_store`](ManagedIdentityClientBuilder::binding_store). The store is only read, and no key is opened.
     ///
-    /// Needs a tokio runtime with time; a store that does not respond within its timeout counts as empty.
-    pub async fn stored_certificates(&self) -> Option<Vec<StoredCertificate>> {
+    /// Needs a tokio runtime with time; token requests count a store that fails as empty.
+    ///
+    /// # Errors
+    /// [`ErrorKind::KeyFailed`](crate::ErrorKind::KeyFailed) if the store fails,
+    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) if it does not respond within its timeout.
+    pub async fn stored_certificates(&self) -> Result<Option<Vec<StoredCertificate>>> {
         self.0.stored_certificates().await
     }
 

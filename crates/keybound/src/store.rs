@@ -5,7 +5,9 @@ pub use keybound_keys::{BindingStore, IssuanceLock, StoredBinding};
 
 use crate::settings::Settings;
 pub use keybound_core::BindingCacheKey;
-use keybound_core::{Attestation, Certificate, IssuedCredential, MtlsEndpoint};
+use keybound_core::{
+    Attestation, Certificate, Error, ErrorKind, IssuedCredential, MtlsEndpoint, Result, Stage,
+};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::Semaphore;
@@ -140,22 +142,33 @@ pub(crate) struct StoreCalls {
 }
 
 impl StoreCalls {
+    /// Loads the entries, within the store's timeout; none if the store fails.
+    pub(crate) async fn load_or_none(
+        &self,
+        store: Arc<dyn BindingStore>,
+        key: BindingCacheKey,
+    ) -> Vec<StoredBinding> {
+        self.load(store, key).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "skipping the certificate store");
+            Vec::new()
+        })
+    }
+
     /// Loads the entries, within the store's timeout.
     pub(crate) async fn load(
         &self,
         store: Arc<dyn BindingStore>,
         key: BindingCacheKey,
-    ) -> Vec<StoredBinding> {
+    ) -> Result<Vec<StoredBinding>> {
+        let failed = |kind, message| Err(Error::new(kind, Stage::Credential, message));
         let timeout = store.load_timeout();
         let Some(load) = spawn(&self.calls, move || store.load(&key)) else {
-            return Vec::new();
+            return failed(ErrorKind::DeadlineExceeded, NOT_IN_TIME);
         };
         match tokio::time::timeout(timeout, load).await {
-            Ok(Ok(entries)) => entries,
-            Ok(Err(_)) | Err(_) => {
-                tracing::warn!("loading from the certificate store failed or timed out");
-                Vec::new()
-            }
+            Ok(Ok(entries)) => Ok(entries),
+            Ok(Err(_)) => failed(ErrorKind::KeyFailed, "the certificate store failed"),
+            Err(_) => failed(ErrorKind::DeadlineExceeded, NOT_IN_TIME),
         }
     }
 
@@ -210,6 +223,8 @@ impl StoreCalls {
         });
     }
 }
+
+const NOT_IN_TIME: &str = "the certificate store did not respond in time";
 
 /// Runs a call on a blocking thread. `None` if the limit is reached.
 fn spawn<T: Send + 'static>(
@@ -376,13 +391,15 @@ mod tests {
         let calls = Arc::new(StoreCalls::default());
         let load = tokio::spawn({
             let (calls, store, key) = (Arc::clone(&calls), Arc::clone(&store), key.clone());
-            async move { calls.load(store, key).await.len() }
+            async move { calls.load(store, key).await }
         });
         let lock = tokio::spawn(async move { calls.lock_issuance(store, key).await.is_some() });
         advance(Duration::from_secs(59)).await;
         assert!(!load.is_finished() && !lock.is_finished());
         advance(Duration::from_secs(2)).await;
-        assert_eq!((load.await.unwrap(), lock.await.unwrap()), (0, false));
+        let error = load.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+        assert!(!lock.await.unwrap());
         drop(release);
     }
 

@@ -18,13 +18,22 @@ use crate::session::run_to_end;
 use crate::{json, out, steps};
 use examination::Examination;
 use report::Report;
+use variables::Variables;
 
 /// Runs all checks, prints what they found, and succeeds unless one found a problem.
 pub(crate) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     let _steps = steps::log(args.verbose, "keybound");
-    let examination = Examination::new(args)?;
-    let checks = run_to_end(examination.run())?;
-    let report = Report::new(args, checks, examination.variables());
+    let report = match Examination::new(args) {
+        Ok(examination) => {
+            let checks = run_to_end(examination.run())?;
+            Report::new(args, checks, examination.variables())
+        }
+        Err(failure) => {
+            let variables = Variables::of_process();
+            let checks = examination::blocked_by_variable(args, failure, &variables)?;
+            Report::new(args, checks, &variables)
+        }
+    };
     match args.json {
         true => out::line(&json::document(&report)?)?,
         false => out::styled_line(&report.text())?,

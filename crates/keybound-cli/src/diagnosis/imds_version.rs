@@ -16,7 +16,7 @@ pub(crate) fn imds_version(found: &Capabilities, bearer: bool) -> Finding {
 fn v2(imds: &ImdsVersions, disabled: bool) -> Finding {
     if disabled {
         return Finding::failed(
-            "no request was sent to IMDS",
+            "no request for v2 is sent to IMDS",
             Error::new(
                 ErrorKind::ImdsV2Disabled,
                 Stage::Request,

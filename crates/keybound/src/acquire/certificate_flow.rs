@@ -198,7 +198,9 @@ impl Flow {
         let key = self.open_key(plan.key.min_strength).await.ok()?;
         let name = key.persistent_name()?.to_owned();
         let calls = &self.context.state.inner().store_calls;
-        let entries = calls.load(Arc::clone(&store), store_key.clone()).await;
+        let entries = calls
+            .load_or_none(Arc::clone(&store), store_key.clone())
+            .await;
         let settings = &self.context.settings;
         let selected = store::select(
             entries,

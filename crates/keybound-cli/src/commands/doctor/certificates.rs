@@ -2,23 +2,45 @@
 use crate::diagnosis::{Finding, Level};
 use crate::text::{rfc3339, span};
 use keybound::store::{StoredCertificate, StoredState};
-use keybound::{Clock as _, SystemClock};
+use keybound::{Attestation, Clock as _, Result, SystemClock};
+use std::cmp::Reverse;
 use std::ops::Range;
 use std::time::SystemTime;
 
-/// The stored certificates of the identity; the worst state counts. `None` if none are stored here.
-pub(super) fn judge(stored: Option<&[StoredCertificate]>, bearer: bool) -> Finding {
+/// The stored certificates of the request; the worst state counts. `None` if none are stored here.
+pub(super) fn judge(stored: &Result<Option<Vec<StoredCertificate>>>, bearer: bool) -> Finding {
     let now = SystemClock.now();
-    match stored {
+    match stored.as_ref().map(Option::as_deref) {
         _ if bearer => Finding::skipped("plain bearer tokens need no certificate"),
-        None => Finding::skipped(NO_STORE),
-        Some([]) => Finding::ok("none is stored: the next request gets one"),
-        Some(stored) => worst(stored.iter().map(|stored| {
+        Err(error) => {
+            let finding = Finding::failed("the stored certificates cannot be read", error.clone());
+            let next_step = "look for what blocks the certificate store of this account (certmgr.msc); each process requests a certificate of its own meanwhile";
+            finding.into_warning().with_next_step(next_step)
+        }
+        Ok(None) => Finding::skipped(NO_STORE),
+        Ok(Some([])) => Finding::ok("none is stored: the next request gets one"),
+        Ok(Some(stored)) => worst(stored.iter().map(|stored| {
             let certificate = &stored.binding.certificate;
             let validity = certificate.not_before()..certificate.effective_not_after();
             of(stored.state, validity, now)
         })),
     }
+}
+
+/// Those that a request for this attestation can use: another request's may be stale for good.
+pub(super) fn of_request(
+    mut stored: Vec<StoredCertificate>,
+    attestation: Attestation,
+    key_name: Option<&str>,
+) -> Vec<StoredCertificate> {
+    let is_usable = |stored: &StoredCertificate| {
+        let names_key = key_name.is_none_or(|name| stored.binding.key_name == name);
+        stored.attestation == attestation && names_key
+    };
+    stored.retain(is_usable);
+    // Of those with the same level the last one is shown: the one that ends first.
+    stored.sort_by_key(|stored| Reverse(stored.binding.certificate.effective_not_after()));
+    stored
 }
 
 /// The worst of several findings.
@@ -43,11 +65,11 @@ pub(super) fn of(state: StoredState, validity: Range<SystemTime>, now: SystemTim
         StoredState::Usable => Finding::ok(format!("the stored certificate is {lifetime}")),
         StoredState::Stale => Finding::warning(
             format!("the stored certificate is due for renewal: {lifetime}"),
-            "nothing: the next request renews it; if it remains, run keybound selftest --fresh",
+            "nothing: the next request renews it; if it remains, run keybound get-token",
         ),
         StoredState::Expired => Finding::warning(
             format!("the stored certificate is stale: {lifetime}"),
-            "nothing: the next request replaces it; if it remains, run keybound selftest --fresh",
+            "nothing: the next request replaces it; if it remains, run keybound get-token",
         ),
         StoredState::NotYetValid => Finding::problem(
             format!(

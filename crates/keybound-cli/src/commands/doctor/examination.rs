@@ -12,10 +12,14 @@ use keybound::capabilities::Capabilities;
 use keybound::store::StoredCertificate;
 use keybound::tls::{ProxyConfig, TrustAnchors};
 use keybound::{
-    Environment, ManagedIdentityClient, ManagedIdentityClientBuilder, ManagedIdentitySource,
+    Attestation, Environment, Error, ErrorKind, KeyStrength, ManagedIdentityClient,
+    ManagedIdentityClientBuilder, ManagedIdentitySource, Stage,
 };
 use keybound_core::EndpointPolicy;
+use keybound_core::source::{SourceEndpoint, SourceVariables};
+use std::io;
 use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
 use url::Url;
 
 /// The checks of this host, with what they need.
@@ -90,18 +94,21 @@ impl<'a> Examination<'a> {
             tokio::join!(
                 self.timed("imds", self.client.capabilities_within(self.limit())),
                 self.timed("attestation", self.attestation()),
+                self.timed("source", self.connect_source()),
                 self.timed("clock", self.time_of_imds()),
                 self.network(),
             )
         };
-        let (found, attestation, time_of_imds, network) = self.progress.report_during(checks).await;
-        self.results(found, attestation, time_of_imds.0, network)
+        let (found, attestation, connected, time_of_imds, network) =
+            self.progress.report_during(checks).await;
+        self.results(found, attestation, connected, time_of_imds.0, network)
     }
 
     fn results(
         &self,
         (found, elapsed): Timed<Capabilities>,
         attestation: Timed<Finding>,
+        connected: Timed<Option<io::Result<()>>>,
         time_of_imds: Option<ServiceTime>,
         network: Network,
     ) -> Vec<Check> {
@@ -111,16 +118,19 @@ impl<'a> Examination<'a> {
             finding,
             elapsed: None,
         };
-        let imds = imds_version(&found, args.bearer);
+        let imds = transient_as_warning(imds_version(&found, args.bearer));
         let binding = host::binding(&found, &imds, args.bearer, args.host.min_strength.into());
         let times = time_of_imds.into_iter().chain(network.time);
         let set = self.variables.names();
         let source = self.source_address();
         vec![
-            check("source", host::source(&found)),
+            Check {
+                elapsed: connected.0.is_some().then_some(connected.1),
+                ..check("source", host::source(&found, set, connected.0))
+            },
             check(
                 "environment",
-                host::environment(set, found.imds_v2_disabled),
+                host::environment(set, found.imds_v2_disabled && !args.bearer),
             ),
             Check {
                 elapsed: Some(elapsed),
@@ -174,14 +184,19 @@ impl<'a> Examination<'a> {
     async fn network(&self) -> Network {
         let stored = self.timed("certificates", self.stored());
         let (stored, elapsed) = stored.await;
-        let certificates = certificates::judge(stored.as_deref(), self.args.bearer);
-        let target = self.target(stored.as_deref().unwrap_or_default());
+        let certificates = certificates::judge(&stored, self.args.bearer);
+        let target = self.target(&stored.ok().flatten().unwrap_or_default());
         let connection = Connection {
             target: &target,
             allowed: target.check(&self.policy()),
             proxied: target.uses(&self.proxy),
         };
-        let dns = self.timed("dns", connection.resolve(self.limit())).await;
+        let dns = self
+            .timed(
+                "dns",
+                connection.resolve(|name| self.variables.mask(name), self.limit()),
+            )
+            .await;
         let tls = connection.connect(&dns.0, || self.https(), self.limit());
         let ((tls, time), tls_elapsed) = self.timed("tls", tls).await;
         Network {
@@ -193,11 +208,25 @@ impl<'a> Examination<'a> {
         }
     }
 
-    async fn stored(&self) -> Option<Vec<StoredCertificate>> {
+    async fn stored(&self) -> keybound::Result<Option<Vec<StoredCertificate>>> {
         let stored = self.client.stored_certificates();
-        // The store has timeouts too; one that hangs counts as empty.
         let stored = tokio::time::timeout(self.limit(), stored).await;
-        stored.unwrap_or_else(|_| Some(Vec::new()))
+        let late = || {
+            let message = "the certificate store did not respond in time";
+            Error::new(ErrorKind::DeadlineExceeded, Stage::Credential, message)
+        };
+        let stored = stored.unwrap_or_else(|_| Err(late()))?;
+        let host = &self.args.host;
+        let attestation = match (host.simulated, host.no_attestation) {
+            (_, true) => Attestation::None,
+            (true, false) => Attestation::Simulated,
+            (false, false) => Attestation::Attested,
+        };
+        // Weaker keys have other names.
+        let needs_keyguard = KeyStrength::from(host.min_strength) == KeyStrength::KeyGuard;
+        let named = std::env::var("MSAL_MSI_V2_KEY_NAME").ok();
+        let key_name = named.filter(|name| !name.is_empty() && needs_keyguard && !host.simulated);
+        Ok(stored.map(|all| certificates::of_request(all, attestation, key_name.as_deref())))
     }
 
     /// The token endpoint of the first certificate request or token request.
@@ -245,12 +274,41 @@ impl<'a> Examination<'a> {
     fn source_address(&self) -> Option<SourceAddress> {
         let url = match self.client.managed_identity_source() {
             ManagedIdentitySource::Imds => self.imds(),
-            _ => return None,
+            _ => self.source_endpoint()?,
         };
         Some(SourceAddress {
-            name: "IMDS",
+            name: self.client.managed_identity_source().to_string(),
             shown: self.variables.mask(url.host_str()?),
             url,
+        })
+    }
+
+    /// The address of another source than IMDS; `None` if a variable of it is missing or malformed.
+    fn source_endpoint(&self) -> Option<Url> {
+        let lookup = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
+        let variables = SourceVariables::new(lookup, false);
+        let source = self.client.managed_identity_source();
+        let endpoint = SourceEndpoint::new(source, &variables, &self.imds()).ok()?;
+        Some(endpoint.origin())
+    }
+
+    /// Connects to another source than IMDS, and sends nothing. `None` for IMDS, or if the address is not known.
+    async fn connect_source(&self) -> Option<io::Result<()>> {
+        if self.client.managed_identity_source() == ManagedIdentitySource::Imds {
+            return None;
+        }
+        let url = self.source_endpoint()?;
+        let port = url.port_or_known_default()?;
+        // Without the brackets of an IPv6 address, as names are looked up.
+        let host = url
+            .host_str()?
+            .trim_start_matches('[')
+            .trim_end_matches(']');
+        let connecting = TcpStream::connect((host, port));
+        let connected = tokio::time::timeout(self.limit(), connecting).await;
+        Some(match connected {
+            Ok(connected) => connected.map(drop),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
         })
     }
 
@@ -271,10 +329,51 @@ impl<'a> Examination<'a> {
     }
 }
 
+/// An error that requests retry, which this program does not: tokens may work.
+pub(super) fn transient_as_warning(finding: Finding) -> Finding {
+    match &finding.error {
+        Some(error) if error.kind() == ErrorKind::ServiceUnavailable => {
+            finding.into_warning().with_next_step(
+                "run this command again: requests retry this; if it remains, IMDS is failing or throttling this host",
+            )
+        }
+        _ => finding,
+    }
+}
+
+/// The checks if a malformed variable keeps all others from running.
+///
+/// # Errors
+/// The failure, if a variable is not its reason.
+pub(super) fn blocked_by_variable(
+    args: &DoctorArgs,
+    failure: Failure,
+    variables: &Variables,
+) -> Result<Vec<Check>, Failure> {
+    let reason = match failure {
+        Failure::Usage(reason) if names_variable(args, &reason) => variables.mask(&reason),
+        failure => return Err(failure),
+    };
+    let check = |name| Check {
+        name,
+        finding: match name {
+            "environment" => host::malformed_variable(&reason, variables.names()),
+            _ => Finding::skipped("not checked, since a variable is malformed: see environment"),
+        },
+        elapsed: None,
+    };
+    Ok(CHECKS.into_iter().map(check).collect())
+}
+
+/// Whether a malformed value is that of a variable, and not of the option for the same.
+fn names_variable(args: &DoctorArgs, reason: &str) -> bool {
+    let imds = args.host.imds().is_none() && reason.contains("AZURE_POD_IDENTITY_AUTHORITY_HOST");
+    imds || reason.starts_with("KEYBOUND_CA_FILE ")
+}
+
 type Timed<T> = (T, Duration);
 
 /// The names of all checks, in the order of the report.
-#[cfg(test)]
 pub(super) const CHECKS: [&str; 11] = [
     "source",
     "environment",

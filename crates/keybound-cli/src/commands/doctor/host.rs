@@ -1,29 +1,77 @@
 //! Judgements of what the host is: its source, its variables, its virtual machine, its strongest binding.
 use crate::diagnosis::{Finding, Level};
-use keybound::capabilities::Capabilities;
+use keybound::capabilities::{Capabilities, OperatingSystem, SourceReason};
 use keybound::{Error, ErrorKind, KeyStrength, Stage};
+use std::io;
 
-/// The source of tokens, and why it is the source.
-pub(super) fn source(found: &Capabilities) -> Finding {
+/// The source of tokens, and why it is the source. `connected` is whether the endpoint of another source than IMDS accepts
+/// connections; `set` are the names of the variables that are set.
+pub(super) fn source(
+    found: &Capabilities,
+    set: &[&'static str],
+    connected: Option<io::Result<()>>,
+) -> Finding {
     let detail = format!("{}: {}", found.source, found.source_reason);
-    match &found.source_error {
+    if let Some(error) = &found.source_error {
+        let next_step = "turn on the managed identity of this host, correct the variable, or name another source (--source)";
+        return Finding::failed(detail, error.clone()).with_next_step(next_step);
+    }
+    if let (SourceReason::Default, Some(half)) = (found.source_reason, half_set(set)) {
+        return Finding::warning(format!("{detail}, but {half}"), HALF_SET);
+    }
+    match connected {
         None => Finding::ok(detail),
-        Some(error) => Finding::failed(detail, error.clone()),
+        Some(Ok(())) => Finding::ok(format!("{detail}; its endpoint accepts connections")),
+        Some(Err(error)) => Finding::problem(
+            format!("{detail}; no connection to its endpoint: {error}"),
+            format!(
+                "check that the service of {} runs, and that its variables name it: environment shows which are set",
+                found.source
+            ),
+        ),
+    }
+}
+
+/// A source sets several variables: some of them alone show no source.
+pub(super) fn half_set(set: &[&'static str]) -> Option<&'static str> {
+    let is_set = |name| set.contains(&name);
+    let (endpoint, header) = (is_set("IDENTITY_ENDPOINT"), is_set("IDENTITY_HEADER"));
+    match (endpoint, header) {
+        (true, false) if !is_set("IMDS_ENDPOINT") => {
+            Some("IDENTITY_ENDPOINT is set without IDENTITY_HEADER")
+        }
+        (false, true) => Some("IDENTITY_HEADER is set without IDENTITY_ENDPOINT"),
+        _ if is_set("MSI_SECRET") && !is_set("MSI_ENDPOINT") => {
+            Some("MSI_SECRET is set without MSI_ENDPOINT")
+        }
+        _ => None,
     }
 }
 
 /// The names of the variables that are set.
 pub(super) fn environment(set: &[&'static str], v2_disabled: bool) -> Finding {
-    let detail = match set.is_empty() {
-        true => "no variable that matters is set".to_owned(),
-        false => format!("set: {}", set.join(", ")),
-    };
+    let names = names_of(set);
     match v2_disabled {
-        false => Finding::ok(detail),
+        false => Finding::ok(names),
         true => Finding::warning(
-            format!("{detail}; MSAL_MI_DISABLE_IMDS_V2 disables bound tokens"),
+            format!("MSAL_MI_DISABLE_IMDS_V2 disables bound tokens; {names}"),
             "unset MSAL_MI_DISABLE_IMDS_V2 if you need bound tokens",
         ),
+    }
+}
+
+/// A variable without which nothing can be checked.
+pub(super) fn malformed_variable(reason: &str, set: &[&'static str]) -> Finding {
+    Finding::problem(
+        format!("{reason}; {}", names_of(set)),
+        "correct or unset the variable, and run this command again",
+    )
+}
+
+fn names_of(set: &[&'static str]) -> String {
+    match set.is_empty() {
+        true => "no variable that matters is set".to_owned(),
+        false => format!("set: {}", set.join(", ")),
     }
 }
 
@@ -58,15 +106,21 @@ pub(super) fn binding(
     if bearer {
         return Finding::skipped("plain bearer tokens are bound to no key");
     }
-    if imds.level == Level::Problem {
-        return Finding::skipped("no token can be bound without IMDS v2");
+    match imds.level {
+        Level::Problem => return Finding::skipped("no token can be bound without IMDS v2"),
+        Level::Warning => return Finding::skipped("IMDS did not tell whether it supports v2"),
+        Level::Ok | Level::Skipped => {}
     }
     let Some(strongest) = found.strongest_binding else {
         return Finding::failed("no token can be bound to a key", why(found));
     };
     if strongest < required {
         let detail = format!("the strongest key is {strongest}, and {required} is required");
-        return Finding::failed(detail, why(found));
+        let finding = Finding::failed(detail, why(found));
+        return match found.operating_system {
+            OperatingSystem::Windows => finding,
+            _ => finding.with_next_step(WINDOWS_ONLY),
+        };
     }
     match strongest {
         KeyStrength::KeyGuard if found.simulated_key => {
@@ -94,3 +148,6 @@ fn on_or_off(value: Option<bool>) -> &'static str {
         None => "not known",
     }
 }
+
+const HALF_SET: &str = "if this host has such a source, turn on its managed identity, which sets both, or name the source (--source); otherwise unset the variable";
+const WINDOWS_ONLY: &str = "stronger keys need Windows: run on a Windows virtual machine with Trusted Launch, Secure Boot and virtual TPM, or request plain bearer tokens (--bearer); IMDS may reject weaker keys (--min-strength software --no-attestation)";

@@ -7,7 +7,7 @@ use url::Url;
 /// The address of the source of tokens.
 pub(super) struct SourceAddress {
     /// The name of the source.
-    pub(super) name: &'static str,
+    pub(super) name: String,
     pub(super) url: Url,
     /// Its host, or the name of the variable that contains it.
     pub(super) shown: String,
@@ -31,7 +31,7 @@ pub(super) fn judge(
         }
     };
     if let Some((variable, source)) = swallows(proxy, set, source) {
-        let (name, host) = (source.name, &source.shown);
+        let (name, host) = (&source.name, &source.shown);
         return Finding::warning(
             format!(
                 "Keybound reaches {name} directly, but {variable} sends the requests of other programs to {name} through a proxy"

@@ -92,20 +92,21 @@ impl Report {
     }
 
     fn summary(&self) -> String {
-        let count = |level: Level| {
-            let of_level = self.checks.iter().filter(|check| check.level == level);
-            of_level.count()
+        let names = |level: Level| {
+            let of_level = self.checks.iter().filter(move |check| check.level == level);
+            of_level.map(|check| check.check).collect::<Vec<_>>()
         };
-        let plural = |count: usize, name: &str| match count {
-            1 => format!("1 {name}"),
-            _ => format!("{count} {name}s"),
+        let named = |level: Level, noun: &str| match &names(level)[..] {
+            [] => format!("0 {noun}s"),
+            [name] => format!("1 {noun} ({name})"),
+            several => format!("{} {noun}s ({})", several.len(), several.join(", ")),
         };
         format!(
             "doctor: {}, {}, {} ok, {} skipped",
-            plural(count(Level::Problem), "problem"),
-            plural(count(Level::Warning), "warning"),
-            count(Level::Ok),
-            count(Level::Skipped)
+            named(Level::Problem, "problem"),
+            named(Level::Warning, "warning"),
+            names(Level::Ok).len(),
+            names(Level::Skipped).len()
         )
     }
 }
@@ -169,7 +170,12 @@ impl CheckReport {
             Some(error) => format!("{}: {}", self.detail, error.reason()),
             None => self.detail.clone(),
         };
-        let mut lines = wrapped(&printable(&found, MAX_TEXT));
+        // Names of variables are limited by themselves.
+        let limit = match self.check {
+            "environment" => MAX_NAMES,
+            _ => MAX_TEXT,
+        };
+        let mut lines = wrapped(&printable(&found, limit));
         if let Some(next) = &self.next_step {
             lines.extend(wrapped(&printable(&format!("next: {next}"), MAX_TEXT)));
         }
@@ -226,3 +232,4 @@ const INDENT: usize = 22;
 const WIDTH: usize = 80 - INDENT;
 /// Of one text, in characters: services may send any number.
 const MAX_TEXT: usize = 300;
+const MAX_NAMES: usize = 2000;

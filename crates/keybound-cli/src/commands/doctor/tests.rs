@@ -1,10 +1,12 @@
 //! The judgements, as tables of what is found and the judgement; the documentation of the checks; and reports of hosts that a
 //! transcript of the program cannot have.
 use super::clock::{self, ServiceTime};
-use super::examination::{CHECKS, Examination};
+use super::examination::{CHECKS, Examination, transient_as_warning};
 use super::proxies::SourceAddress;
 use super::report::Report;
-use super::token_endpoint::{Server, judge_error, judge_name, judge_server};
+use super::token_endpoint::{
+    Connection, Server, Target, guessed, judge_error, judge_name, judge_server,
+};
 use super::variables::Variables;
 use super::{certificates, host, proxies};
 use crate::args::{Cli, Command, DoctorArgs};
@@ -14,7 +16,8 @@ use crate::session;
 use clap::Parser as _;
 use keybound::store::{BindingCacheKey, BindingStore as _, StoredBinding};
 use keybound::tls::{ProxyConfig, TransportError, TransportErrorKind};
-use keybound::{Attestation, Certificate, Guid, ManagedIdentity, Stage};
+use keybound::{Attestation, Certificate, Error, ErrorKind, Guid, ManagedIdentity, Stage};
+use keybound_core::EndpointPolicy;
 use keybound_emulator::{Config, Emulator};
 use keybound_testing::{CertificateBuilder, lines_match, shared_p256_key};
 use serde_json::Value;
@@ -137,9 +140,33 @@ fn judges_the_lifetime_of_the_servers_certificate() {
             "expires at",
         ),
     ] {
-        let tls = "TLSv1.3 by OpenSSL".to_owned();
+        let tls = Some("TLSv1.3 by OpenSSL".to_owned());
         let finding = judge_server(&Server { tls, not_after }, now);
         assert_finding(&finding, level, part);
+    }
+}
+
+/// The lifetime of the certificate is checked too if the server requires one.
+#[test]
+fn judges_the_certificate_of_a_server_that_requires_one() {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let key = shared_p256_key();
+    for (hours, level, part) in [
+        (100, Level::Ok, "valid for 4 d 4 h"),
+        (10, Level::Warning, "expires at"),
+    ] {
+        let validity = now - Duration::from_secs(3600)..now + Duration::from_secs(hours * 3600);
+        let certificate = CertificateBuilder::new(key).validity(validity).sign(key);
+        let certificate = Certificate::from_der(&certificate.to_der().unwrap());
+        let kind = TransportErrorKind::ClientCertificateRejected;
+        let error = TransportError::new(kind, "why").with_server(certificate.ok());
+        let finding = judge_error(error.at(Stage::Token), false, now);
+        assert_finding(&finding, level, part);
+        assert!(
+            finding
+                .detail
+                .starts_with("the server requires a certificate")
+        );
     }
 }
 
@@ -148,27 +175,168 @@ fn judges_failed_connections() {
     use TransportErrorKind::{
         ClientCertificateRejected, Connect, Proxy, ServerCertificate, Timeout, Tls,
     };
-    for (kind, level, part) in [
-        (Connect, Level::Problem, "no TLS connection"),
-        (Timeout, Level::Problem, "no TLS connection"),
-        (Tls, Level::Problem, "no TLS connection"),
-        (ServerCertificate, Level::Problem, "no TLS connection"),
-        (Proxy, Level::Problem, "the proxy does not connect"),
+    let now = SystemTime::UNIX_EPOCH;
+    for (kind, message, proxied, part, next_step) in [
         (
-            ClientCertificateRejected,
-            Level::Ok,
-            "requires a certificate",
+            Connect,
+            "refused",
+            false,
+            "no TLS connection",
+            "check that the address",
+        ),
+        (
+            Timeout,
+            "late",
+            false,
+            "did not respond in time",
+            "firewall, network security group",
+        ),
+        (
+            Timeout,
+            "late",
+            true,
+            "did not respond in time",
+            "check that the proxy runs",
+        ),
+        (Tls, "why", false, "no TLS connection", ""),
+        (
+            ServerCertificate,
+            "self-signed certificate",
+            false,
+            "is not accepted",
+            "proxy that inspects TLS; unset SSL_CERT_FILE",
+        ),
+        (
+            ServerCertificate,
+            "certificate has expired",
+            false,
+            "is not accepted",
+            "check the clock",
+        ),
+        (
+            ServerCertificate,
+            "certificate is not yet valid",
+            false,
+            "is not accepted",
+            "check the clock",
+        ),
+        (
+            Proxy,
+            "the proxy p:1 rejected the credentials",
+            true,
+            "the proxy does not connect",
+            "correct user and password",
+        ),
+        (
+            Proxy,
+            "the proxy p:1 requires credentials, and its URL has none",
+            true,
+            "the proxy does not connect",
+            "correct user and password",
+        ),
+        (
+            Proxy,
+            "the proxy p:1 rejected the tunnel with status 403",
+            true,
+            "the proxy does not connect",
+            "ask the owner of the proxy",
         ),
     ] {
-        let error = TransportError::new(kind, "why").at(Stage::Token);
-        assert_finding(&judge_error(error), level, part);
+        let error = TransportError::new(kind, message).at(Stage::Token);
+        let finding = judge_error(error, proxied, now);
+        assert_finding(&finding, Level::Problem, part);
+        let advice = finding.next_step.as_deref().unwrap_or_default();
+        assert!(advice.contains(next_step), "{message}: {advice}");
+        // Whether this host uses an endpoint that IMDS did not name is not known.
+        let finding = guessed(finding);
+        assert_finding(
+            &finding,
+            Level::Warning,
+            "if this host uses https://mtlsauth",
+        );
+    }
+    let rejected = TransportError::new(ClientCertificateRejected, "why").at(Stage::Token);
+    let finding = judge_error(rejected, false, now);
+    assert_finding(&finding, Level::Ok, "requires a certificate");
+    // The handshake verified a certificate: the error is no error of TLS.
+    let error = TransportError::new(TransportErrorKind::Protocol, "not http");
+    let error = error.with_server(Some(stale("https://127.0.0.1").certificate));
+    let finding = judge_error(error.at(Stage::Token), false, now);
+    assert_finding(&finding, Level::Problem, "TLS works, but");
+    let ok = guessed(Finding::ok("fine"));
+    assert_finding(&ok, Level::Ok, "fine");
+}
+
+/// IMDS supplied no endpoint: the allow-list may have that of this host.
+#[test]
+fn does_not_judge_an_endpoint_that_imds_did_not_name_by_the_allow_list() {
+    let policy = EndpointPolicy::new(false);
+    let policy = policy.with_operator_hosts("centralus.mtlsauth.microsoft.com");
+    let named = Url::parse("https://mtlsauth.microsoft.com").unwrap();
+    let guess = Target::of(None, false);
+    for (target, level, part) in [
+        (guess, Level::Skipped, "not known before"),
+        (
+            Target::of(Some(named), false),
+            Level::Problem,
+            "not allowed",
+        ),
+    ] {
+        let connection = Connection {
+            target: &target,
+            allowed: target.check(&policy),
+            proxied: Ok(false),
+        };
+        let dns = Finding::ok("known");
+        let client = || {
+            Err(Error::invalid_request(
+                "connects though that is not allowed",
+            ))
+        };
+        let connecting = connection.connect(&dns, client, Duration::ZERO);
+        let connected = session::run_to_end(connecting);
+        let (finding, time) = connected.unwrap_or_else(|failure| panic!("{failure:?}"));
+        assert_finding(&finding, level, part);
+        assert!(time.is_none());
+    }
+}
+
+#[test]
+fn warns_of_errors_of_imds_that_requests_retry() {
+    for (kind, level) in [
+        (ErrorKind::ServiceUnavailable, Level::Warning),
+        (ErrorKind::NotImds, Level::Problem),
+        (ErrorKind::Unreachable, Level::Problem),
+    ] {
+        let error = Error::new(kind, Stage::Metadata, "why").with_status(429);
+        let finding = transient_as_warning(Finding::failed("the probe failed", error));
+        assert_finding(&finding, level, "the probe failed");
+    }
+}
+
+#[test]
+fn finds_pairs_of_variables_of_which_one_is_missing() {
+    for (set, half) in [
+        (&[][..], None),
+        (&["IDENTITY_ENDPOINT"], Some("without IDENTITY_HEADER")),
+        (&["IDENTITY_HEADER"], Some("without IDENTITY_ENDPOINT")),
+        (&["MSI_SECRET"], Some("without MSI_ENDPOINT")),
+        (&["IDENTITY_ENDPOINT", "IDENTITY_HEADER"], None),
+        (&["IDENTITY_ENDPOINT", "IMDS_ENDPOINT"], None),
+        (&["MSI_ENDPOINT"], None),
+        (&["MSI_ENDPOINT", "MSI_SECRET"], None),
+    ] {
+        match (host::half_set(set), half) {
+            (Some(found), Some(part)) => assert!(found.contains(part), "{found}"),
+            (found, half) => assert_eq!(found, half, "{set:?}"),
+        }
     }
 }
 
 #[test]
 fn judges_what_proxies_do_to_imds() {
     let source = SourceAddress {
-        name: "IMDS",
+        name: "IMDS".to_owned(),
         url: Url::parse("http://169.254.169.254").unwrap(),
         shown: "169.254.169.254".to_owned(),
     };
@@ -213,7 +381,7 @@ fn judges_what_proxies_do_to_imds() {
     let arc = Url::parse("http://192.0.2.1:40342/x").unwrap();
     for (url, level) in [(tls, Level::Ok), (arc, Level::Warning)] {
         let source = SourceAddress {
-            name: "Azure Arc",
+            name: "Azure Arc".to_owned(),
             url,
             shown: "192.0.2.1".to_owned(),
         };
@@ -302,9 +470,22 @@ fn masks_values_of_variables() {
 #[test]
 fn judges_stored_certificates_by_the_worst() {
     use keybound::store::StoredState::{Expired, Implausible, NotYetValid, Stale, Usable};
-    assert_finding(&certificates::judge(None, false), Level::Skipped, "");
-    assert_finding(&certificates::judge(Some(&[]), false), Level::Ok, "none");
-    assert_finding(&certificates::judge(Some(&[]), true), Level::Skipped, "");
+    let late = || {
+        Err(Error::new(
+            ErrorKind::DeadlineExceeded,
+            Stage::Credential,
+            "late",
+        ))
+    };
+    for (stored, bearer, level, part) in [
+        (Ok(None), false, Level::Skipped, ""),
+        (Ok(Some(Vec::new())), false, Level::Ok, "none"),
+        (Ok(Some(Vec::new())), true, Level::Skipped, ""),
+        (late(), false, Level::Warning, "cannot be read"),
+        (late(), true, Level::Skipped, ""),
+    ] {
+        assert_finding(&certificates::judge(&stored, bearer), level, part);
+    }
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     for (states, level, part) in [
         (&[Usable][..], Level::Ok, "valid for 6 d 0 h"),
@@ -336,6 +517,34 @@ fn judges_stored_certificates_by_the_worst() {
             Expired => now - 7 * DAY..now - DAY,
             _ => now - DAY..now + 6 * DAY,
         }
+    }
+}
+
+/// Certificates of other requests may be stale for good.
+#[test]
+fn ignores_stored_certificates_of_other_requests() {
+    let emulator = Emulator::start(Config::default()).unwrap();
+    for (attestation, flags, level) in [
+        (Attestation::Simulated, &[][..], "warning"),
+        (Attestation::Attested, &[], "ok"),
+        (Attestation::None, &[], "ok"),
+        (Attestation::None, &["--no-attestation"], "warning"),
+        (Attestation::Simulated, &["--no-attestation"], "ok"),
+    ] {
+        let store = Arc::new(MemoryStore::default());
+        let key = BindingCacheKey {
+            attestation,
+            ..key()
+        };
+        store.save(&key, &stale(emulator.ready().sts.as_str()));
+        let report = serde_json::to_value(report(&emulator, &store, flags)).unwrap();
+        let check = report["checks"].as_array().unwrap().iter();
+        let mut check = check.filter(|check| check["check"] == "certificates");
+        assert_eq!(
+            check.next().unwrap()["result"],
+            level,
+            "{attestation:?} {flags:?}"
+        );
     }
 }
 
@@ -491,7 +700,7 @@ fn report(emulator: &Emulator, store: &Arc<MemoryStore>, flags: &[&str]) -> Repo
 fn key() -> BindingCacheKey {
     BindingCacheKey {
         identity: ManagedIdentity::system_assigned(),
-        attestation: Attestation::Attested,
+        attestation: Attestation::Simulated,
     }
 }
 

@@ -1,12 +1,12 @@
 //! The connection to the token endpoint: its name, its TLS, its certificate.
 use super::clock::ServiceTime;
 use crate::diagnosis::{Finding, Level};
-use crate::emulation;
 use crate::text::{rfc3339, span};
+use crate::{emulation, report};
 use http::{HeaderMap, Request};
 use keybound::http::ConnectionInfo;
-use keybound::tls::{ProxyConfig, TransportErrorKind};
-use keybound::{Clock as _, Error, ErrorKind, Guid, Result, Stage, SystemClock};
+use keybound::tls::{ProxyConfig, TransportError, TransportErrorKind};
+use keybound::{Certificate, Clock as _, Error, ErrorKind, Guid, Result, Stage, SystemClock};
 use keybound_core::{EndpointPolicy, MtlsEndpoint};
 use keybound_transport::{HttpsClient, RequestBody};
 use std::io;
@@ -17,6 +17,8 @@ use url::{Host, Url};
 #[derive(Debug)]
 pub(super) enum Target {
     Url(Url),
+    /// That of the public cloud: IMDS names the one of this host with a certificate only.
+    Guess(Url),
     /// Why there is none.
     None(&'static str),
 }
@@ -31,7 +33,7 @@ impl Target {
                 Self::None("not known without a certificate; see --token-endpoint")
             }
             None => match Url::parse(PUBLIC_CLOUD) {
-                Ok(url) => Self::Url(url),
+                Ok(url) => Self::Guess(url),
                 Err(_) => Self::None("not known"),
             },
         }
@@ -39,7 +41,7 @@ impl Target {
 
     /// Checks that the client would use an endpoint on this host.
     pub(super) fn check(&self, policy: &EndpointPolicy) -> Result<()> {
-        let Self::Url(url) = self else {
+        let (Self::Url(url) | Self::Guess(url)) = self else {
             return Ok(());
         };
         // The tenant is part of the path, which no rule is about.
@@ -51,7 +53,7 @@ impl Target {
     /// Whether the proxy applies to it.
     pub(super) fn uses(&self, proxy: &ProxyConfig) -> Result<bool> {
         match self {
-            Self::Url(url) => proxy.is_used_for(url),
+            Self::Url(url) | Self::Guess(url) => proxy.is_used_for(url),
             Self::None(_) => Ok(false),
         }
     }
@@ -66,14 +68,13 @@ pub(super) struct Connection<'a> {
 }
 
 impl Connection<'_> {
-    /// Looks up the name.
-    pub(super) async fn resolve(&self, limit: Duration) -> Finding {
-        let url = match self.target {
-            Target::None(why) => return Finding::skipped(*why),
-            Target::Url(_) if !matches!(self.proxied, Ok(false)) => {
-                return Finding::skipped("the proxy looks up the token endpoint");
-            }
-            Target::Url(url) => url,
+    /// Looks up the name. `shown` is the name for the report.
+    pub(super) async fn resolve(&self, shown: impl Fn(&str) -> String, limit: Duration) -> Finding {
+        let url = match (self.target, &self.proxied) {
+            (Target::None(why), _) => return Finding::skipped(*why),
+            (_, Err(_)) => return Finding::skipped(NO_PROXY),
+            (_, Ok(true)) => return Finding::skipped("the proxy looks up the token endpoint"),
+            (Target::Url(url) | Target::Guess(url), Ok(false)) => url,
         };
         let Some(Host::Domain(name)) = url.host() else {
             return Finding::ok("the token endpoint is named by its address");
@@ -84,7 +85,15 @@ impl Connection<'_> {
             Ok(found) => found.map(Iterator::count),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         };
-        judge_name(name, result)
+        self.of_guess(judge_name(&shown(name), result))
+    }
+
+    /// The judgement of a guess: a problem of it may be none of this host.
+    fn of_guess(&self, finding: Finding) -> Finding {
+        match self.target {
+            Target::Guess(_) => guessed(finding),
+            _ => finding,
+        }
     }
 
     /// Connects, and sends a request without a certificate, whose response is not an error whatever its status.
@@ -96,25 +105,39 @@ impl Connection<'_> {
     ) -> (Finding, Option<ServiceTime>) {
         let url = match self.target {
             Target::None(why) => return (Finding::skipped(*why), None),
-            Target::Url(_) if dns.level == Level::Problem => {
+            // A name that is a guess has a warning then.
+            _ if dns.level >= Level::Warning => {
                 return (Finding::skipped("the name has no known address"), None);
             }
-            Target::Url(url) => url,
+            Target::Url(url) | Target::Guess(url) => url,
         };
-        if self.proxied.is_err() {
-            return (Finding::skipped("the proxy setting is malformed"), None);
-        }
+        let Ok(proxied) = self.proxied else {
+            return (Finding::skipped(NO_PROXY), None);
+        };
         if let Err(error) = &self.allowed {
-            let detail = "the token endpoint is not allowed";
-            return (Finding::failed(detail, error.clone()), None);
+            return (self.judge_refused(error), None);
         }
         match request(url, https, limit).await {
             Ok((headers, connection)) => {
                 let time = ServiceTime::of("the token endpoint", &headers);
                 let server = Server::of(&connection);
-                (judge_server(&server, SystemClock.now()), time)
+                let finding = judge_server(&server, SystemClock.now());
+                (self.of_guess(finding), time)
             }
-            Err(error) => (judge_error(error), None),
+            Err(error) => {
+                let finding = judge_error(error, proxied, SystemClock.now());
+                (self.of_guess(finding), None)
+            }
+        }
+    }
+
+    /// The policy refuses the endpoint. IMDS did not name a guess: its own may be on the list.
+    fn judge_refused(&self, error: &Error) -> Finding {
+        match self.target {
+            Target::Guess(_) => Finding::skipped(
+                "the endpoint of this host is not known before its first certificate, and that of the public cloud is not on the allow-list; see --token-endpoint",
+            ),
+            _ => Finding::failed("the token endpoint is not allowed", error.clone()),
         }
     }
 }
@@ -122,7 +145,8 @@ impl Connection<'_> {
 /// A connection to the server.
 #[derive(Clone, Debug)]
 pub(super) struct Server {
-    pub(super) tls: String,
+    /// Its TLS version and library, if known.
+    pub(super) tls: Option<String>,
     /// The end of the validity of its certificate, if that can be read.
     pub(super) not_after: Option<SystemTime>,
 }
@@ -131,7 +155,10 @@ impl Server {
     fn of(connection: &ConnectionInfo) -> Self {
         let certificate = connection.server_certificate().and_then(Result::ok);
         Self {
-            tls: format!("{} by {}", connection.tls_version, connection.tls_engine),
+            tls: Some(format!(
+                "{} by {}",
+                connection.tls_version, connection.tls_engine
+            )),
             not_after: certificate.map(|certificate| certificate.not_after()),
         }
     }
@@ -176,47 +203,97 @@ pub(super) fn judge_name(name: &str, found: io::Result<usize>) -> Finding {
 
 /// Judges the certificate of the server, which the TLS library accepted.
 pub(super) fn judge_server(server: &Server, now: SystemTime) -> Finding {
-    let tls = &server.tls;
+    let tls = server.tls.as_ref().map(|tls| format!("{tls}; "));
+    let tls = tls.unwrap_or_default();
     let Some(end) = server.not_after else {
-        return Finding::ok(format!("{tls}; the server's certificate is accepted"));
+        return Finding::ok(format!("{tls}the server's certificate is accepted"));
     };
     let left = end.duration_since(now).unwrap_or_default();
     if left >= EXPIRES_SOON {
         let left = span(left);
-        return Finding::ok(format!(
-            "{tls}; the server's certificate is valid for {left}"
-        ));
+        return Finding::ok(format!("{tls}the server's certificate is valid for {left}"));
     }
     Finding::warning(
-        format!(
-            "{tls}; the server's certificate expires at {}",
-            rfc3339(end)
-        ),
+        format!("{tls}the server's certificate expires at {}", rfc3339(end)),
         "nothing here: the owner of the service has to renew it; if it is a proxy's, tell its owner",
     )
 }
 
-/// Judges a failed connection. A server may close connections on which no certificate is presented: TLS works then.
-pub(super) fn judge_error(error: Error) -> Finding {
-    if error.kind() == ErrorKind::ClientCertificateRejected {
-        return Finding::ok("the server requires a certificate, which this check does not present");
+/// A finding for an endpoint that this host may not use: a warning at most, which says so.
+pub(super) fn guessed(finding: Finding) -> Finding {
+    if finding.level < Level::Warning {
+        return finding;
     }
-    let through_proxy = kind_of(&error) == Some(TransportErrorKind::Proxy);
-    Finding::failed(
-        match through_proxy {
-            true => "the proxy does not connect to the token endpoint",
-            false => "no TLS connection to the token endpoint",
-        },
-        error,
-    )
+    let detail = format!("{}, if this host uses {PUBLIC_CLOUD}", finding.detail);
+    Finding { detail, ..finding }.into_warning()
 }
 
-fn kind_of(error: &Error) -> Option<TransportErrorKind> {
-    let source = std::error::Error::source(error)?;
-    let source = source.downcast_ref::<keybound::tls::TransportError>()?;
-    Some(source.kind())
+/// Judges a failed connection. A server may close connections on which no certificate is presented: TLS works then.
+pub(super) fn judge_error(error: Error, proxied: bool, now: SystemTime) -> Finding {
+    let server = transport_error(&error).and_then(TransportError::server_certificate);
+    let not_after = server.map(Certificate::not_after);
+    let kind = transport_error(&error).map(TransportError::kind);
+    if kind == Some(TransportErrorKind::ClientCertificateRejected) {
+        let server = Server {
+            tls: Some(
+                "the server requires a certificate, which this check does not present".into(),
+            ),
+            not_after,
+        };
+        return judge_server(&server, now);
+    }
+    let detail = match kind {
+        Some(TransportErrorKind::Proxy) => "the proxy does not connect to the token endpoint",
+        Some(TransportErrorKind::Timeout) => "the token endpoint did not respond in time",
+        Some(TransportErrorKind::ServerCertificate) => {
+            "the certificate of the token endpoint is not accepted"
+        }
+        _ if not_after.is_some() => "TLS works, but the token endpoint sends no valid response",
+        _ => "no TLS connection to the token endpoint",
+    };
+    let next_step = next_step(kind, &report::chain(&error), proxied);
+    let finding = Finding::failed(detail, error);
+    match next_step {
+        Some(next_step) => finding.with_next_step(next_step),
+        None => finding,
+    }
+}
+
+/// What to do, if that is more specific than the next step of the error, whose text is `reason`.
+fn next_step(
+    kind: Option<TransportErrorKind>,
+    reason: &str,
+    proxied: bool,
+) -> Option<&'static str> {
+    let contains = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+    Some(match kind? {
+        TransportErrorKind::Timeout if proxied => {
+            "check that the proxy runs, and allows connections to the token endpoint"
+        }
+        TransportErrorKind::Timeout => {
+            "a firewall, network security group or route may drop the packets: allow outbound connections to the token endpoint, or name a proxy in HTTPS_PROXY"
+        }
+        TransportErrorKind::Proxy if contains(&["credentials"]) => {
+            "correct user and password in the URL of the proxy (HTTPS_PROXY)"
+        }
+        TransportErrorKind::Proxy if contains(&["rejected the tunnel"]) => {
+            "ask the owner of the proxy to allow connections to the token endpoint"
+        }
+        TransportErrorKind::ServerCertificate if contains(&["expired", "not yet valid"]) => {
+            "check the clock of this host first: the certificate may be valid at the right time; then check which server or proxy presents it"
+        }
+        TransportErrorKind::ServerCertificate => {
+            "find out who issued the certificate: exempt the token endpoint from a proxy that inspects TLS; unset SSL_CERT_FILE and SSL_CERT_DIR if they are wrong; --ca-file only for a private CA of your own"
+        }
+        _ => return None,
+    })
+}
+
+fn transport_error(error: &Error) -> Option<&TransportError> {
+    std::error::Error::source(error)?.downcast_ref()
 }
 
 const PUBLIC_CLOUD: &str = "https://mtlsauth.microsoft.com";
 /// Services renew their certificates weeks before.
 const EXPIRES_SOON: Duration = Duration::from_secs(3 * 24 * 3600);
+const NO_PROXY: &str = "the proxy setting cannot be used";
