@@ -90,9 +90,13 @@ pub(super) fn machine(found: &Capabilities) -> Finding {
     match &found.security_error {
         Some(error) => {
             let detail = "IMDS does not describe the virtual machine";
-            Finding::failed(detail, error.clone()).into_warning()
+            let finding = Finding::failed(detail, error.clone()).into_warning();
+            finding.with_next_step("nothing, if imds and binding are ok: they do not need it")
         }
-        None => Finding::skipped("IMDS did not respond, or is not the source"),
+        None if found.imds.is_none() => {
+            Finding::skipped(format!("not known: the source is {}", found.source))
+        }
+        None => Finding::skipped("not asked, since IMDS did not answer: see imds"),
     }
 }
 
