@@ -1,5 +1,5 @@
 //! `keybound verify`: the daemon as a process, the steps for one token, and the guides for proxies as they are written.
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod support;

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 pub struct ListenConfig {
     /// The path of a Unix socket.
     pub unix: Option<PathBuf>,
-    /// The permissions of the Unix socket. Default: 0o660. A program that can connect to it can use tokens that it has stolen.
+    /// The permissions of the Unix socket. Default: 0o660. A program that can connect to it can test tokens that it has
+    /// stolen, and learn whose they are.
     pub mode: Option<u32>,
     /// An address with a port.
     pub tcp: Option<SocketAddr>,
@@ -59,7 +60,7 @@ impl ListenConfig {
         }
         match &self.tls {
             None if !address.ip().to_canonical().is_loopback() => Err(ConfigError::new(format!(
-                "[listen]: {address} is not on loopback: who can connect to it can use stolen tokens. Use a Unix socket, \
+                "[listen]: {address} is not on loopback: who can connect to it can test stolen tokens. Use a Unix socket, \
                  loopback, or [listen.tls] with the certificates of the proxies"
             ))),
             Some(tls) if tls.clients.is_empty() => Err(ConfigError::new(
