@@ -72,14 +72,14 @@ async fn a_claims_challenge_of_a_resource_reaches_the_exchange() {
     host.inject(&format!("vault=claims-challenge:{claims}"));
     let response = vault.get(host.secret_url()).send().await.unwrap();
     assert_eq!(response.status(), 200);
-    // No other certificate and no other assertion.
-    assert_eq!((host.count("issue"), host.count("token")), (1, 3));
+    // With another assertion, of another certificate.
+    assert_eq!((host.count("issue"), host.count("token")), (2, 4));
     let bearer = TokenRequest::bearer(GRAPH);
     let graph = ResourceClient::new(&app(&host, &host.client()), bearer).unwrap();
     host.inject(&format!("graph=claims-challenge:{claims}"));
     let response = graph.get(host.graph_url()).send().await.unwrap();
     assert_eq!(response.status(), 200);
-    assert_eq!((host.count("imds-token"), host.count("token")), (1, 5));
+    assert_eq!((host.count("imds-token"), host.count("token")), (2, 6));
 }
 
 #[tokio::test]
