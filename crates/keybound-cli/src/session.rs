@@ -344,12 +344,7 @@ fn named_trust(args: &HostArgs) -> Result<Option<TrustAnchors>, Failure> {
 
 /// Rejects options that have no effect beside others, as far as their parser cannot.
 fn check_effects(args: &TokenArgs) -> Result<(), Failure> {
-    let host = &args.host;
-    if host.imds().is_some() && args.source.is_some_and(|source| source != Source::Imds) {
-        return Err(Failure::Usage(
-            "--imds is the address of another source than --source names".to_owned(),
-        ));
-    }
+    check_host_effects(&args.host, args.source)?;
     if args.bearer && args.claims.is_some() && !args.app.is_set() {
         return Err(Failure::Usage(
             "--claims has no effect with --bearer: sources of bearer tokens get no claims"
@@ -361,7 +356,17 @@ fn check_effects(args: &TokenArgs) -> Result<(), Failure> {
             "--cloud and --authority are those of an app registration: --app-id or --workload-identity".to_owned(),
         ));
     }
-    if host.library.is_set() && (host.no_attestation || host.simulated) {
+    Ok(())
+}
+
+/// The same for the options of the host.
+pub(crate) fn check_host_effects(args: &HostArgs, source: Option<Source>) -> Result<(), Failure> {
+    if args.imds().is_some() && source.is_some_and(|source| source != Source::Imds) {
+        return Err(Failure::Usage(
+            "--imds is the address of another source than --source names".to_owned(),
+        ));
+    }
+    if args.library.is_set() && (args.no_attestation || args.simulated) {
         return Err(Failure::Usage(
             "the attestation library is not used with --no-attestation or --simulated".to_owned(),
         ));

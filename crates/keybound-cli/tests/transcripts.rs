@@ -229,6 +229,7 @@ keybound_testing::cases! {
     usage_call_user_information
     usage_capabilities_imds
     usage_claims
+    usage_doctor_source
     usage_doctor_token_endpoint
     usage_emulator_command_without_exec
     usage_emulator_config

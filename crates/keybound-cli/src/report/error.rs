@@ -47,6 +47,15 @@ impl ErrorReport {
         }
     }
 
+    /// The same with another next step than that of the error.
+    pub(crate) fn with_next_step(self, next_step: &str) -> Self {
+        Self {
+            message: format!("{}; {next_step}", self.reason),
+            next_step: next_step.to_owned(),
+            ..self
+        }
+    }
+
     /// The error and its causes in one line, without the next step.
     pub(crate) fn reason(&self) -> &str {
         &self.reason

@@ -49,6 +49,7 @@ impl<'a> Examination<'a> {
     /// # Errors
     /// [`Failure::Usage`] if a value is malformed or a file cannot be read; those of [`session::client_builder`].
     pub(super) fn new(args: &'a DoctorArgs) -> Result<Self, Failure> {
+        session::check_host_effects(&args.host, args.source)?;
         let trust = session::trust(&args.host, None)?;
         let builder = session::client_builder(&args.host, trust.clone())?;
         Self::with(args, trust, builder, Variables::of_process())
@@ -119,6 +120,7 @@ impl<'a> Examination<'a> {
             elapsed: None,
         };
         let imds = transient_as_warning(imds_version(&found, args.bearer));
+        let imds = host::with_workload_identity(imds, self.variables.names());
         let binding = host::binding(&found, &imds, args.bearer, args.host.min_strength.into());
         let times = time_of_imds.into_iter().chain(network.time);
         let set = self.variables.names();

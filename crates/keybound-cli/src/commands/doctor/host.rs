@@ -48,6 +48,15 @@ pub(super) fn half_set(set: &[&'static str]) -> Option<&'static str> {
     }
 }
 
+/// Pods with AKS workload identity have no IMDS in general, and need none.
+pub(super) fn with_workload_identity(imds: Finding, set: &[&'static str]) -> Finding {
+    let is_set = set.contains(&"AZURE_FEDERATED_TOKEN_FILE");
+    match is_set && imds.level == Level::Problem {
+        true => imds.with_next_step(WORKLOAD_IDENTITY),
+        false => imds,
+    }
+}
+
 /// The names of the variables that are set.
 pub(super) fn environment(set: &[&'static str], v2_disabled: bool) -> Finding {
     let names = names_of(set);
@@ -153,5 +162,6 @@ fn on_or_off(value: Option<bool>) -> &'static str {
     }
 }
 
+const WORKLOAD_IDENTITY: &str = "AZURE_FEDERATED_TOKEN_FILE is set: AKS workload identity needs no IMDS, and is not checked here; try keybound get-token --workload-identity";
 const HALF_SET: &str = "if this host has such a source, turn on its managed identity, which sets both, or name the source (--source); otherwise unset the variable";
 const WINDOWS_ONLY: &str = "stronger keys need Windows: run on a Windows virtual machine with Trusted Launch, Secure Boot and virtual TPM, or request plain bearer tokens (--bearer); IMDS may reject weaker keys (--min-strength software --no-attestation)";

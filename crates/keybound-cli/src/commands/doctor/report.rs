@@ -151,7 +151,12 @@ impl CheckReport {
         } = check.finding;
         let error = error.map(|error| {
             let text = |part: &str| conceal.text(&variables.mask(part));
-            ErrorReport::new(&error).redacted(text, keybound_core::redact)
+            let report = ErrorReport::new(&error);
+            let report = match &next_step {
+                Some(next_step) => report.with_next_step(next_step),
+                None => report,
+            };
+            report.redacted(text, keybound_core::redact)
         });
         Self {
             check: check.name,

@@ -520,6 +520,42 @@ fn judges_stored_certificates_by_the_worst() {
     }
 }
 
+/// A script that reads either member does the same.
+#[test]
+fn error_has_the_next_step_of_its_check() {
+    for fault in ["probe=status:429", "probe=html", "instance=html"] {
+        let emulator = Emulator::start(Config::default()).unwrap();
+        emulator.inject(fault.parse().unwrap()).unwrap();
+        let report = serde_json::to_value(report(&emulator, &Arc::default(), &[])).unwrap();
+        let checks = report["checks"].as_array().unwrap().iter();
+        let failed: Vec<_> = checks.filter(|check| !check["error"].is_null()).collect();
+        assert!(!failed.is_empty(), "{fault}");
+        for check in failed {
+            let (next_step, error) = (&check["next_step"], &check["error"]);
+            assert_eq!(&error["next_step"], next_step, "{fault}");
+            let message = error["message"].as_str().unwrap();
+            assert!(message.ends_with(next_step.as_str().unwrap()), "{message}");
+        }
+    }
+}
+
+#[test]
+fn names_workload_identity_where_imds_does_not_respond() {
+    let problem = || Finding::problem("IMDS does not respond", "find it");
+    let token_file: &[&str] = &["AZURE_FEDERATED_TOKEN_FILE"];
+    for (finding, set, part) in [
+        (problem(), token_file, Some("--workload-identity")),
+        (problem(), &[], Some("find it")),
+        (Finding::ok("IMDS supports v2"), token_file, None),
+    ] {
+        let finding = host::with_workload_identity(finding, set);
+        let next_step = finding.next_step.as_deref();
+        assert_eq!(next_step.is_some(), part.is_some(), "{finding:?}");
+        let expected = part.unwrap_or_default();
+        assert!(next_step.unwrap_or_default().contains(expected));
+    }
+}
+
 /// Certificates of other requests may be stale for good.
 #[test]
 fn ignores_stored_certificates_of_other_requests() {
