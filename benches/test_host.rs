@@ -1,7 +1,10 @@
 //! An emulator, and clients without cached certificates and tokens.
+use keybound::confidential::ClientCredential;
 use keybound::keys::BindingKey;
 use keybound::tls::{TlsEngine, TrustAnchors};
-use keybound::{Environment, KeyRequirements, KeyStrength, ManagedIdentityClient};
+use keybound::{
+    ConfidentialClient, Environment, KeyRequirements, KeyStrength, ManagedIdentityClient,
+};
 use keybound_emulator::{AttestationRule, Config, Emulator};
 use keybound_keys::memory::MemoryKey;
 use keybound_testing::FixedKeyProvider;
@@ -65,6 +68,19 @@ impl TestHost {
     /// A new client.
     pub fn client(&self) -> ManagedIdentityClient {
         self.client_with_imds(self.imds())
+    }
+
+    /// A new client of the emulator's app registration, whose assertions are tokens of this identity.
+    pub fn app_client(&self, identity: &ManagedIdentityClient) -> ConfidentialClient {
+        let config = Config::default();
+        let tenant = &config.tenants[0];
+        let (tenant_id, app_id) = (tenant.id.as_str(), tenant.apps[0].client_id.as_str());
+        let credential = ClientCredential::managed_identity(identity);
+        ConfidentialClient::builder(tenant_id, app_id, credential)
+            .authority(self.emulator.ready().sts.as_str())
+            .environment(Environment::empty())
+            .build()
+            .expect("a client")
     }
 
     /// A new client with another IMDS.

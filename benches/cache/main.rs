@@ -1,5 +1,5 @@
 //! The time of cache hits against azure_identity, both through azure_core's `TokenCredential`, in pairs; the time until 64
-//! callers have the error of a failed request; the memory of a cached token and of a client.
+//! callers have the error of a failed request; the time of a cache hit of an app registration against one of a managed identity; the memory of a cached token and of a client.
 //!
 //! `cargo bench --package keybound-benches --bench cache [-- PAIRS]`. A ratio is Keybound's time divided by the other's, pair by
 //! pair; its median and quartiles are printed, and the exit status is 0 if every median is within its bound. Tokens are cached
@@ -13,7 +13,8 @@ mod requests;
 
 use azure_core::credentials::TokenCredential;
 use keybound::azure::ManagedIdentityCredential;
-use keybound::{ManagedIdentityClient, TokenRequest};
+use keybound::confidential::TokenClient;
+use keybound::{ConfidentialClient, ManagedIdentityClient, TokenRequest};
 use keybound_benches::pairs::{Figure, compare};
 use keybound_benches::test_host::{TestHost, unattested};
 use std::process::{Command, ExitCode};
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     );
     let mut figures = hits(&one_thread, &threads, &sides, pairs);
     figures.extend(many_resources(&one_thread, &sides, pairs));
+    figures.extend(app_registration(&one_thread, &threads, &sides, pairs));
     for figure in &figures {
         println!("{figure}");
     }
@@ -73,6 +75,7 @@ struct Sides {
     token: String,
     ours: ManagedIdentityClient,
     ours_with_many: ManagedIdentityClient,
+    app: ConfidentialClient,
     theirs: Arc<dyn TokenCredential>,
     theirs_with_many: Arc<dyn TokenCredential>,
 }
@@ -86,6 +89,10 @@ impl Sides {
             .await
             .expect("a token");
         let token = token.secret().expose().to_owned();
+        let app = test_host.app_client(&ours);
+        app.acquire_token(&requests::request(0))
+            .await
+            .expect("a token");
         let ours_with_many = test_host.client();
         requests::fill(&ours_with_many, RESOURCES).await;
         let theirs = peer::credential(&token);
@@ -97,6 +104,7 @@ impl Sides {
             token,
             ours,
             ours_with_many,
+            app,
             theirs,
             theirs_with_many,
         }
@@ -164,6 +172,47 @@ fn many_resources(runtime: &Runtime, sides: &Sides, pairs: usize) -> Vec<Figure>
             async || through_scopes(&*sides.theirs, &only_scope).await,
         )),
     ]
+}
+
+/// Here a ratio is the time of a hit of a client of an app registration divided by that of a managed identity's.
+fn app_registration(
+    one_thread: &Runtime,
+    threads: &Runtime,
+    sides: &Sides,
+    pairs: usize,
+) -> Vec<Figure> {
+    let (app, identity) = (
+        TokenClient::from(&sides.app),
+        TokenClient::from(&sides.ours),
+    );
+    let request = requests::request(0);
+    vec![
+        one_thread.block_on(compare(
+            "app registration / identity, 1 caller",
+            1.1,
+            pairs,
+            async || through_client(&app, &request).await,
+            async || through_client(&identity, &request).await,
+        )),
+        threads.block_on(compare(
+            "app registration / identity, 8 callers",
+            1.1,
+            pairs,
+            async || eight(|| through_client_owned(app.clone(), request.clone())).await,
+            async || eight(|| through_client_owned(identity.clone(), request.clone())).await,
+        )),
+    ]
+}
+
+async fn through_client_owned(client: TokenClient, request: TokenRequest) {
+    through_client(&client, &request).await;
+}
+
+async fn through_client(client: &TokenClient, request: &TokenRequest) {
+    for _ in 0..HITS {
+        let token = client.acquire_token(request).await;
+        std::hint::black_box(token.expect("a token"));
+    }
 }
 
 async fn eight<T: Future<Output = ()> + Send + 'static>(caller: impl Fn() -> T) {
