@@ -5,6 +5,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use keybound_core::BoxError;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ impl ClientCredential {
     }
 
     /// The assertions that a function returns. It is called for each exchange: once for concurrent requests of the same token.
-    /// If it fails, the error is the source of one of kind
+    /// If it fails or panics, the error is the source of one of kind
     /// [`AssertionUnavailable`](crate::ErrorKind::AssertionUnavailable); a [`keybound::Error`](crate::Error) is returned as it is.
     pub fn callback<F, E>(assertion: impl Fn(AssertionRequest) -> F + Send + Sync + 'static) -> Self
     where
@@ -45,8 +46,19 @@ impl ClientCredential {
         E: Into<BoxError>,
     {
         Self(Credential::Callback(Arc::new(move |request| {
-            let assertion = assertion(request);
-            async move { assertion.await.map_err(Into::into) }.boxed()
+            // A panic would be one of every caller that waits, also of those for whom a token is cached.
+            let called = catch_unwind(AssertUnwindSafe(|| assertion(request)));
+            async move {
+                let returned = match called {
+                    Ok(assertion) => AssertUnwindSafe(assertion).catch_unwind().await,
+                    Err(panic) => Err(panic),
+                };
+                match returned {
+                    Ok(assertion) => assertion.map_err(Into::into),
+                    Err(_) => Err(BoxError::from("it panicked")),
+                }
+            }
+            .boxed()
         })))
     }
 

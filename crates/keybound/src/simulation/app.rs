@@ -243,6 +243,7 @@ fn callback(
                 AppCredential::FailingCallback => {
                     return Err(BoxError::from("the vault of assertions is closed"));
                 }
+                AppCredential::PanickingCallback => panic!("the vault of assertions is on fire"),
                 AppCredential::UnboundCallback => {
                     let token = acquire(identity).await?;
                     ClientAssertion::bearer(token.secret().clone())

@@ -153,6 +153,7 @@ pub(super) enum AppCredential {
     File,
     Callback,
     FailingCallback,
+    PanickingCallback,
     /// Its assertion has no certificate.
     UnboundCallback,
     /// Its certificate is that of another identity.
