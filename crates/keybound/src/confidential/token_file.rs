@@ -15,6 +15,10 @@ pub(crate) async fn read(path: PathBuf) -> Result<SecretString> {
 
 /// The content without whitespace around it.
 fn content(path: &Path) -> io::Result<SecretString> {
+    // Opening a pipe would wait for a writer, on a thread that cannot be cancelled.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
     let mut content = String::with_capacity(CAPACITY);
     let read = File::open(path)?
         .take(MAX_JWT as u64 + 1)
@@ -53,6 +57,15 @@ mod tests {
             fs::write(&path, written).unwrap();
             assert_eq!(content(&path).unwrap().expose(), read);
         }
+    }
+
+    #[test]
+    fn reads_regular_files_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = content(directory.path()).unwrap_err();
+        assert_eq!(error.to_string(), "it is not a regular file");
+        #[cfg(unix)]
+        assert!(content(Path::new("/dev/null")).is_err());
     }
 
     #[test]
