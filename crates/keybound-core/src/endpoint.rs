@@ -40,6 +40,16 @@ impl EndpointPolicy {
         self
     }
 
+    /// Checks that the host of an endpoint is on the lists, for an endpoint that the caller configures too.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn check_listed(&self, url: &Url) -> Result<(), &'static str> {
+        let host = url.host().ok_or("has no host")?;
+        let mut lists = self.allowed_hosts.iter();
+        lists.try_for_each(|list| list.check(&host))
+    }
+
     /// Parses an endpoint and returns its origin. The scheme is https, also if there is none.
     fn origin(&self, text: &str) -> Result<Url, &'static str> {
         let mut url = parse_https(text)?;
@@ -47,9 +57,7 @@ impl EndpointPolicy {
         if !self.loopback_imds && (is_local(&host) || url.port_or_known_default() != Some(443)) {
             return Err("is an address, a loopback name or on a port other than 443");
         }
-        for list in &self.allowed_hosts {
-            list.check(&host)?;
-        }
+        self.check_listed(&url)?;
         url.set_path("/");
         url.set_query(None);
         url.set_fragment(None);

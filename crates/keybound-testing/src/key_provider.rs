@@ -51,4 +51,8 @@ impl KeyProvider for FixedKeyProvider {
     fn opens_at_once(&self) -> bool {
         self.at_once
     }
+
+    fn is_simulated(&self) -> bool {
+        self.key.is_simulated()
+    }
 }

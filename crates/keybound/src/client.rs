@@ -293,8 +293,8 @@ impl ManagedIdentityClientBuilder {
         self
     }
 
-    /// The only hosts to which the endpoints that IMDS supplies may point: names, or `*.domain`. Default: any public
-    /// https host. If the operator's `MSAL_MI_IMDSV2_ALLOWED_HOSTS` holds a list, a host must be on both.
+    /// The only hosts to which the endpoints that IMDS supplies, and the authorities of app registrations with tokens of this
+    /// client, may point: names, or `*.domain`. Default: any public https host. If the operator's `MSAL_MI_IMDSV2_ALLOWED_HOSTS` holds a list, a host must be on both.
     #[must_use]
     pub fn allowed_hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.allowed_hosts = Some(hosts.into_iter().map(Into::into).collect());

@@ -42,6 +42,6 @@ pub use client_assertion::ClientAssertion;
 pub use client_credential::{AssertionRequest, ClientCredential};
 pub use keybound_core::Cloud;
 
-pub(crate) use app::{App, AppKey};
+pub(crate) use app::{App, AppKey, check_receiver};
 pub(crate) use client_credential::{Callback, Credential};
 pub(crate) use token_file::read as read_token_file;

@@ -81,6 +81,13 @@ impl SharedSettings {
         self.imds.is_loopback() && self.https.trust.is_extended()
     }
 
+    /// Whether the identity is that of the emulator: its keys or attestations are simulated.
+    pub(crate) fn simulates_identity(&self) -> bool {
+        let mut providers = self.providers.providers();
+        self.attested() == Attestation::Simulated
+            || providers.any(|provider| provider.is_simulated())
+    }
+
     /// The kind of attestation that the attestation provider makes.
     pub(crate) fn attested(&self) -> Attestation {
         let attestor = self.attestation.as_ref();

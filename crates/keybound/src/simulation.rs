@@ -15,6 +15,7 @@ mod runner;
 mod script;
 mod services;
 mod simulated_attestation;
+mod simulated_identity;
 mod soak;
 mod sources;
 mod store;

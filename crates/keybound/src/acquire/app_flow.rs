@@ -28,7 +28,8 @@ impl Flow {
     /// Fetches the token of a plan with a new or cached assertion and caches it. An assertion of a managed identity that is refused
     /// is replaced once, with its certificate if Entra's error is about that.
     pub(super) async fn fetch_for_app(&self, app: &App, plan: &Arc<Plan>) -> Result<Obtained> {
-        app.token_url(plan.key.over_mtls)?;
+        // Before the first leg, which would be in vain.
+        app.allowed_url(plan.key.over_mtls, &self.context.settings.shared)?;
         let (checked, from_cache) = self.first_assertion(app, plan).await?;
         let error = match self.exchange_and_cache(app, plan, &checked).await {
             Ok(obtained) => return Ok(obtained),

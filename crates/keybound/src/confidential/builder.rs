@@ -129,6 +129,15 @@ impl ConfidentialClientBuilder {
         self.connection("trust", |connections| connections.trust(trust))
     }
 
+    /// The only hosts to which assertions are sent: names, or `*.domain`; not for assertions of a managed identity, whose client has
+    /// them. If the operator's `MSAL_MI_IMDSV2_ALLOWED_HOSTS` holds a list, a host must be on both. Default: that of the authority.
+    #[must_use]
+    pub fn allowed_hosts(self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.connection("allowed_hosts", |connections| {
+            connections.allowed_hosts(hosts)
+        })
+    }
+
     /// TLS versions by host; not for assertions of a managed identity. Default: [`VersionPolicy::default`].
     #[must_use]
     pub fn tls_versions(self, versions: VersionPolicy) -> Self {

@@ -139,6 +139,7 @@ keybound_testing::cases! {
     error_with_status_200
     failed_key_in_handshake
     failed_key_in_minting
+    federated_allow_list
     federated_assertion_expired_for_entra
     federated_attested
     federated_bearer

@@ -4,7 +4,7 @@ use crate::access_token::{IssuedToken, ReceivedToken};
 use crate::acquire::app_flow::CheckedAssertion;
 use crate::acquire::{Flow, Plan};
 use crate::cache::DualTime;
-use crate::confidential::App;
+use crate::confidential::{App, check_receiver};
 use crate::retry_after::service_time;
 use crate::step::Step;
 use crate::wire::Route;
@@ -56,10 +56,14 @@ impl Flow {
             claims: plan.claims.as_deref(),
         };
         let body = Bytes::from(form.encode());
-        let url = app.token_url(binding.is_some())?;
+        let settings = &self.context.settings.shared;
+        let url = app.allowed_url(binding.is_some(), settings)?;
+        if let Some(binding) = binding {
+            check_receiver(binding, &url)?;
+        }
         let route = match binding {
             Some(binding) => Route::Entra(binding),
-            None => Route::Authority(app.authority_client(&self.context.settings.shared.https)?),
+            None => Route::Authority(app.authority_client(&settings.https)?),
         };
         let requested = self.context.now();
         let check = |response: http::Response<Bytes>| match response.status() {
