@@ -90,6 +90,12 @@ fn writes_man_pages_for_every_subcommand() {
         "keybound-get-token.1",
         "keybound-man.1",
         "keybound-selftest.1",
+        "keybound-verify-check.1",
+        "keybound-verify-config.1",
+        "keybound-verify-keys.1",
+        "keybound-verify-reload.1",
+        "keybound-verify-serve.1",
+        "keybound-verify.1",
         "keybound.1",
     ];
     assert_eq!(names, expected);
