@@ -10,7 +10,8 @@ use std::sync::{Arc, OnceLock};
 
 /// Settings of a [`ConfidentialClient`]; each method names its default.
 ///
-/// If the assertions are tokens of a managed identity, connections and clock are those of its client.
+/// If the assertions are tokens of a managed identity, connections and clock are those of its client. A bound assertion of a function is
+/// sent over a connection of its binding: with the trust anchors, proxy and TLS settings of the client that the binding is from.
 #[derive(Debug)]
 pub struct ConfidentialClientBuilder {
     tenant_id: String,
