@@ -16,7 +16,7 @@ class KeyboundError(Exception):
     """
 
     code: str
-    """The stable name of the kind, such as ``"key_too_weak"``; see docs/errors.md."""
+    """The stable name of the kind, such as ``"key_too_weak"``; see docs/troubleshooting.md."""
     stage: str
     """The step that failed: ``"request"``, ``"metadata"``, ``"key"``, ``"attestation"``, ``"credential"``, ``"token"``,
     ``"source"`` or ``"resource"``."""
