@@ -1,4 +1,4 @@
-//! The daemon, and a server that answers 200 to everything, each with a thread of its own.
+//! The daemon, and a server that answers 200 to everything, each on a separate thread.
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};

@@ -28,7 +28,7 @@ argument!(honor_retry_after: bool, "a bool");
 argument!(method: String, "a str, such as 'GET'");
 argument!(url: String, "a str");
 
-/// The timeout of a request, which may have none of its own.
+/// The timeout of a request, which may contain none.
 ///
 /// # Errors
 /// `TypeError` if it is neither a number nor `None`.

@@ -38,7 +38,7 @@ def _close_all() -> None:
 
 
 class Emulator(NotPicklable):
-    """The services, from construction until `close` or the end of a ``with`` block, in a thread of their own.
+    """The services, from construction until `close` or the end of a ``with`` block, on a separate thread.
 
     Children of a fork can use them: there, the addresses, `ca_pem` and `client_settings` are the same. Only the process that
     started them can control them; elsewhere faults, records and the like are a ``RuntimeError``.

@@ -159,7 +159,7 @@ fn key_set_entry(
     jwk
 }
 
-/// The tenant with a key of its own.
+/// The tenant with a separate key.
 fn owner_of_tenant_key(state: &State) -> Option<&Guid> {
     state.config.tenants.first().map(|tenant| &tenant.id)
 }

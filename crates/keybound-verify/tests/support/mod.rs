@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The cases of the attack table for one daemon: each policy, at each time, is an API with a host of its own.
+/// The cases of the attack table for one daemon: each policy, at each time, is an API with a separate host.
 pub struct Table {
     pub issuer: TestIssuer,
     now: SystemTime,
@@ -130,7 +130,7 @@ fn api(host: &str, policy: &PolicyOfCase) -> String {
     text
 }
 
-/// A clock that stands still.
+/// A clock whose time does not change.
 pub struct FixedClock(Duration);
 
 impl FixedClock {

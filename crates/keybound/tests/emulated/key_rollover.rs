@@ -36,7 +36,7 @@ async fn rollovers_under_load_change_no_verdict() {
     assert_eq!(api.host.count("keys"), 2 * (1 + rollovers));
 }
 
-/// What an issuer must not publish, and what stands in its way.
+/// Documents that an issuer must not publish, and faults of its server.
 #[tokio::test]
 async fn unusable_key_sets_change_nothing() {
     let api = Api::started().await;
