@@ -1,0 +1,125 @@
+//! Which configurations are usable.
+use keybound_verify::Config;
+
+const CONFIG: &str = r#"
+[listen]
+tcp = "127.0.0.1:0"
+[proxy]
+engine = "haproxy"
+[[api]]
+hosts = ["orders.contoso.com"]
+audiences = ["api://orders.contoso.com"]
+tenants = ["72f988bf-86f1-41af-91ab-2d7cd011db47"]
+"#;
+
+#[test]
+fn rejects_configurations_that_are_not_sound() {
+    Config::from_toml(CONFIG).unwrap();
+    for (from, to, why) in [
+        ("127.0.0.1:0", "0.0.0.0:8444", "is not on loopback"),
+        ("127.0.0.1:0", "[::]:8444", "is not on loopback"),
+        ("tcp = \"127.0.0.1:0\"", "", "expected either unix or tcp"),
+        ("[proxy]", "mode = 0o660\n[proxy]", "mode is for unix only"),
+        (
+            "[proxy]",
+            "[listen.tls]\ncertificate = \"a\"\nkey = \"b\"\nclients = []\n[proxy]",
+            "clients names no certificate",
+        ),
+        ("haproxy", "squid", "unknown variant `squid`"),
+        ("[proxy]", "[prxy]\na = 1\n[proxy]", "unknown field `prxy`"),
+        ("[[api]]", "[[apis]]", "unknown field `apis`"),
+        ("tenants", "tenant", "unknown field `tenant`"),
+        (
+            "tenants = [\"72f988bf-86f1-41af-91ab-2d7cd011db47\"]",
+            "",
+            "missing field `tenants`",
+        ),
+        (
+            "\"72f988bf-86f1-41af-91ab-2d7cd011db47\"",
+            "",
+            "tenants is empty",
+        ),
+        (
+            "72f988bf-86f1-41af-91ab-2d7cd011db47",
+            "contoso",
+            "a tenant is not a GUID",
+        ),
+        (
+            "[\"72f988bf-86f1-41af-91ab-2d7cd011db47\"]",
+            "\"all\"",
+            "\"any\"",
+        ),
+        ("\"api://orders.contoso.com\"", "", "audiences is empty"),
+        ("\"api://orders.contoso.com\"", "\"\"", "audiences is empty"),
+        ("\"orders.contoso.com\"", "", "hosts is empty"),
+        (
+            "\"orders.contoso.com\"",
+            "\"Orders.contoso.com\"",
+            "in lower case without a port",
+        ),
+        (
+            "\"orders.contoso.com\"",
+            "\"orders.contoso.com:443\"",
+            "in lower case without a port",
+        ),
+        (
+            "\"orders.contoso.com\"",
+            "\"*.contoso.com\"",
+            "in lower case without a port",
+        ),
+        (
+            "\"orders.contoso.com\"",
+            "\"a\", \"a\"",
+            "the host a occurs twice",
+        ),
+        (
+            "[[api]]",
+            "[limits]\nconnections = 0\n[[api]]",
+            "between 1 and 65536",
+        ),
+        (
+            "[[api]]",
+            "[log]\ndecisions = \"some\"\n[[api]]",
+            "unknown variant `some`",
+        ),
+        (
+            "[[api]]",
+            "[admin]\n[[api]]",
+            "[admin]: expected either unix or tcp",
+        ),
+        (
+            "[[api]]",
+            "[keys]\nfile = \"a\"\nca_file = \"b\"\n[[api]]",
+            "no effect beside file",
+        ),
+        (
+            "tenants =",
+            "skew = 86400\ntenants =",
+            "the clock skew is longer than an hour",
+        ),
+        (
+            "tenants =",
+            "challenge_resource = \"a\\\"b\"\ntenants =",
+            "without quotes",
+        ),
+        (
+            "tenants =",
+            "issuers = [{ version = 3, name = \"a\", metadata = \"https://a\" }]\ntenants =",
+            "an issuer has a version other",
+        ),
+        (
+            "tenants =",
+            "issuers = [{ version = 1, name = \"a\", metadata = \"http://a\" }]\ntenants =",
+            "metadata without https",
+        ),
+    ] {
+        assert!(CONFIG.contains(from), "{from}");
+        let error = Config::from_toml(&CONFIG.replacen(from, to, 1));
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(why), "{to}: {error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+    let none = CONFIG.split("[[api]]").next().unwrap();
+    let error = Config::from_toml(none).unwrap_err().to_string();
+    assert!(error.contains("there is no [[api]]"), "{error}");
+}

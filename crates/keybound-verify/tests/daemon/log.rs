@@ -1,0 +1,75 @@
+//! The log of decisions.
+use crate::fixture::{Fixture, case, connect_unix, status, subrequest, table};
+use crate::support::runtime;
+use keybound_testing::assert_no_leak;
+use keybound_testing::attacks::{CLIENT, TENANT};
+use keybound_verify::{DecisionLog, LoggedDecisions};
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+#[test]
+fn log_says_why_and_contains_no_secret() {
+    runtime().block_on(async {
+        let fixture = Fixture::new();
+        let (output, lines) = channel();
+        let log = DecisionLog::new(LoggedDecisions::All, Lines(output));
+        let daemon = fixture.start(log).await.unwrap();
+        let mut sender = connect_unix(&fixture.socket()).await;
+        let owner = case("version-2");
+        let thief = case("other-certificate-with-the-same-names");
+        for (case, host) in [
+            (&owner, "orders.contoso.com"),
+            (&thief, "orders.contoso.com"),
+            (&owner, "other.contoso.com"),
+        ] {
+            let request = subrequest(case, host);
+            status(&mut sender, request).await;
+        }
+        let read = || next(&lines);
+        let allowed = read();
+        assert_eq!(allowed["decision"], "allowed");
+        assert_eq!(allowed["client"], CLIENT);
+        assert_eq!(allowed["tenant"], TENANT);
+        assert_eq!(allowed["api"], "orders.contoso.com");
+        assert_eq!(allowed["path"], "/orders", "without the query");
+        let denied = read();
+        assert_eq!(denied["decision"], "denied");
+        assert_eq!(denied["reason"], "binding_mismatch");
+        assert_eq!(denied["status"], 401);
+        assert_eq!(denied.get("client"), None, "nothing was verified");
+        let leaf = table().issuer.certificates.der("other").unwrap();
+        let thumbprint = keybound_core::X5tS256::of_der(&leaf);
+        assert_eq!(denied["certificate"], &thumbprint.as_str()[..8]);
+        let unknown = read();
+        assert_eq!(unknown["reason"], "host_unknown");
+        let text = format!("{allowed}{denied}{unknown}");
+        let token = owner.request(&table().issuer).authorization[0].clone();
+        let token = String::from_utf8(token).unwrap();
+        let token = token.strip_prefix("mtls_pop ").unwrap().to_owned();
+        assert_no_leak(&[token, "swordfish".to_owned()], &text, "the log");
+        assert!(!text.chars().any(char::is_control), "{text}");
+        daemon.stop(Duration::ZERO).await;
+    });
+}
+
+fn next(lines: &Receiver<String>) -> serde_json::Value {
+    let line = lines.recv_timeout(Duration::from_secs(30)).unwrap();
+    serde_json::from_str(&line).unwrap()
+}
+
+/// Sends what is written.
+struct Lines(Sender<String>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        // The test may have ended.
+        let _ = self.0.send(text);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,22 @@
+//! The daemon: its configuration, connections, reload, end, metrics and log.
+#![cfg_attr(
+    unix,
+    expect(clippy::unwrap_used, reason = "what fails here fails the test")
+)]
+
+mod config;
+#[cfg(unix)]
+mod connections;
+#[cfg(unix)]
+mod fixture;
+#[cfg(unix)]
+mod log;
+#[cfg(unix)]
+mod operators;
+#[cfg(unix)]
+mod reload;
+#[cfg(unix)]
+mod sockets;
+#[cfg(unix)]
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,47 @@
+//! What operators get.
+use crate::fixture::{Fixture, case, connect_unix, get, status, subrequest};
+use crate::support::runtime;
+use keybound_verify::DecisionLog;
+use std::time::Duration;
+
+#[test]
+fn operators_get_health_readiness_and_metrics() {
+    runtime().block_on(async {
+        let fixture = Fixture::new();
+        let daemon = fixture.start(DecisionLog::none()).await.unwrap();
+        for (method, target, expected) in [
+            ("GET", "/healthz", 200),
+            ("GET", "/readyz", 200),
+            ("GET", "/metrics", 200),
+            ("POST", "/metrics", 405),
+            ("GET", "/reload", 405),
+            ("GET", "/", 404),
+            ("GET", "/orders", 404),
+        ] {
+            let (status, _) = get(&fixture.admin(), method, target).await;
+            assert_eq!(status, expected, "{method} {target}");
+        }
+        let mut sender = connect_unix(&fixture.socket()).await;
+        for (name, host) in [
+            ("version-2", "orders.contoso.com"),
+            ("no-certificate", "orders.contoso.com"),
+            ("version-2", "other.contoso.com"),
+            ("version-2", "orders.contoso.com@other"),
+        ] {
+            status(&mut sender, subrequest(&case(name), host)).await;
+        }
+        let (_, metrics) = get(&fixture.admin(), "GET", "/metrics").await;
+        for line in [
+            "# TYPE keybound_verify_decisions_total counter",
+            "keybound_verify_decisions_total{api=\"orders.contoso.com\",outcome=\"allowed\",reason=\"\"} 1",
+            "keybound_verify_decisions_total{api=\"orders.contoso.com\",outcome=\"denied\",reason=\"certificate_missing\"} 1",
+            "keybound_verify_unknown_host_total 2",
+            "keybound_verify_duration_seconds_bucket{api=\"orders.contoso.com\",le=\"+Inf\"} 2",
+            "keybound_verify_duration_seconds_count{api=\"orders.contoso.com\"} 2",
+            "keybound_verify_ready{api=\"orders.contoso.com\"} 1",
+        ] {
+            assert!(metrics.lines().any(|found| found == line), "{line}:\n{metrics}");
+        }
+        daemon.stop(Duration::ZERO).await;
+    });
+}
