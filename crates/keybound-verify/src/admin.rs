@@ -1,5 +1,6 @@
 //! The listener for operators: health, readiness, metrics, and the reload of the configuration.
 use crate::daemon::Reloader;
+use crate::server::{Limit, Surplus};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -44,5 +45,8 @@ fn is_local(request: &Request<Incoming>) -> bool {
 
 /// That of Prometheus' text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// Operators' tools have few.
-pub(crate) const MAX_CONNECTIONS: usize = 64;
+/// Operators' tools have few, and connect again: whoever keeps all of them open cannot keep others away.
+pub(crate) const LIMIT: Limit = Limit {
+    connections: 64,
+    surplus: Surplus::Idle,
+};

@@ -3,7 +3,7 @@ use crate::apis::Extend;
 use crate::ext_authz::{CHECK_PATH, unimplemented};
 use crate::listener::Listener;
 use crate::metrics::Metrics;
-use crate::server::{Protocol, Server};
+use crate::server::{Limit, Protocol, Server, Surplus};
 use crate::{Apis, CheckService, Config, ConfigError, DecisionLog, Engine};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -95,7 +95,7 @@ impl Daemon {
         let admin = admin.map(|listener| {
             let reloader = Arc::clone(&reloader);
             let answer = move |request| admin::answer(Arc::clone(&reloader), request);
-            Server::start(listener, Protocol::Http1, admin::MAX_CONNECTIONS, answer)
+            Server::start(listener, Protocol::Http1, admin::LIMIT, answer)
         });
         Ok(Self {
             reloader,
@@ -200,7 +200,11 @@ fn serve_checks(listener: Listener, config: &Config, service: CheckService) -> S
         _ => Protocol::Http1,
     };
     let answer = move |request| answer(service.clone(), protocol, request);
-    Server::start(listener, protocol, config.limits.connections, answer)
+    let limit = Limit {
+        connections: config.limits.connections,
+        surplus: Surplus::Silent,
+    };
+    Server::start(listener, protocol, limit, answer)
 }
 
 async fn answer(

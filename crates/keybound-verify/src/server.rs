@@ -1,18 +1,23 @@
 //! The server of HTTP: connections within limits, and their graceful end.
+mod connections;
+
 use crate::listener::{Listener, Stream};
+use connections::{Connection, Connections};
+pub(crate) use connections::{Limit, Surplus};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::GracefulConnection;
 use keybound_resource::source::Peer;
 use std::convert::Infallible;
 use std::future::Future;
-use std::sync::Arc;
+use std::pin::Pin;
 use std::time::Duration;
-use tokio::sync::{Semaphore, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
 use tonic::body::Body;
 
 /// What a server speaks. A proxy speaks one of them.
@@ -34,7 +39,7 @@ impl Server {
     pub(crate) fn start<A, F>(
         listener: Listener,
         protocol: Protocol,
-        connections: usize,
+        limit: Limit,
         answer: A,
     ) -> Self
     where
@@ -42,7 +47,7 @@ impl Server {
         F: Future<Output = Response<Body>> + Send + 'static,
     {
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(run(listener, protocol, connections, answer, stopped));
+        let task = tokio::spawn(run(listener, protocol, limit, answer, stopped));
         Self { stop, task }
     }
 
@@ -59,43 +64,49 @@ impl Server {
 async fn run<A, F>(
     mut listener: Listener,
     protocol: Protocol,
-    connections: usize,
+    limit: Limit,
     answer: A,
     mut stopped: oneshot::Receiver<Duration>,
 ) where
     A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let graceful = GracefulShutdown::new();
-    let permits = Arc::new(Semaphore::new(connections));
+    let (stop, stopping) = watch::channel(());
+    let connections = Connections::new(limit);
+    let mut tasks = JoinSet::new();
     let limit = loop {
         let accept = async {
-            // It is never closed.
-            let permit = Arc::clone(&permits).acquire_owned().await;
-            (permit, listener.accept().await)
+            let accepted = listener.accept().await?;
+            Ok::<_, std::io::Error>((accepted, connections.admit().await))
         };
-        let (permit, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             accepted = accept => accepted,
             limit = &mut stopped => break limit.unwrap_or_default(),
         };
-        let (stream, peer) = match accepted {
+        while tasks.try_join_next().is_some() {}
+        let ((stream, peer), connection) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Such as too many open files: others may be closed meanwhile.
                 tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(RETRY_AFTER_ERROR).await;
+                sleep(RETRY_AFTER_ERROR).await;
                 continue;
             }
         };
-        let serving = serve(stream, peer, protocol, answer.clone(), &graceful);
-        tokio::spawn(async move {
-            serving.await;
-            drop(permit);
-        });
+        let answer = answer.clone();
+        tasks.spawn(serve(
+            stream,
+            peer,
+            protocol,
+            answer,
+            connection,
+            stopping.clone(),
+        ));
     };
     drop(listener);
-    // What is not finished then is ended with the runtime.
-    let _ = tokio::time::timeout(limit, graceful.shutdown()).await;
+    drop(stop);
+    // What is not finished then is ended.
+    let _ = timeout(limit, async { while tasks.join_next().await.is_some() {} }).await;
 }
 
 fn serve<A, F>(
@@ -103,49 +114,82 @@ fn serve<A, F>(
     peer: Peer,
     protocol: Protocol,
     answer: A,
-    graceful: &GracefulShutdown,
-) -> impl Future<Output = ()> + Send + use<A, F>
+    connection: Connection,
+    stopping: watch::Receiver<()>,
+) -> impl Future<Output = ()> + Send
 where
     A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let watcher = graceful.watcher();
+    let usage = connection.usage();
     let service = service_fn(move |mut request: Request<Incoming>| {
+        let running = usage.begin();
         request.extensions_mut().insert(peer.clone());
         let answered = answer(request);
-        async move { Ok::<_, Infallible>(answered.await) }
+        async move {
+            let answer = answered.await;
+            drop(running);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let stream = TokioIo::new(stream);
-    async move {
-        let ended = match protocol {
-            Protocol::Http1 => {
-                let connection = http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(IDLE)
-                    .max_buf_size(MAX_HEAD)
-                    .max_headers(MAX_HEADERS)
-                    .serve_connection(stream, service);
-                watcher.watch(connection).await
-            }
-            Protocol::Http2 => {
-                let connection = http2::Builder::new(TokioExecutor::new())
-                    .timer(TokioTimer::new())
-                    .keep_alive_interval(KEEP_ALIVE)
-                    .max_header_list_size(MAX_HEADER_LIST)
-                    .max_concurrent_streams(MAX_STREAMS)
-                    .serve_connection(stream, service);
-                watcher.watch(connection).await
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%error, "a connection ended with an error");
-        }
+    let http: Http = match protocol {
+        Protocol::Http1 => Box::pin(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(IDLE_HTTP1)
+                .max_buf_size(MAX_HEAD)
+                .max_headers(MAX_HEADERS)
+                .serve_connection(stream, service),
+        ),
+        Protocol::Http2 => Box::pin(
+            http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .keep_alive_interval(KEEP_ALIVE)
+                .max_header_list_size(MAX_HEADER_LIST)
+                .max_concurrent_streams(MAX_STREAMS)
+                .serve_connection(stream, service),
+        ),
+    };
+    attend(http, connection, stopping)
+}
+
+/// A connection of either version.
+type Http =
+    Pin<Box<dyn GracefulConnection<Error = hyper::Error, Output = hyper::Result<()>> + Send>>;
+
+/// Serves a connection until its peer closes it, another one needs its place, it is not used for too long, or the server stops.
+async fn attend(mut http: Http, connection: Connection, mut stopping: watch::Receiver<()>) {
+    let usage = connection.usage();
+    let wait = tokio::select! {
+        ended = http.as_mut() => return report(ended),
+        () = usage.evicted() => return,
+        () = usage.unused(FIRST_REQUEST, IDLE) => GRACE,
+        // `run` bounds the time.
+        _ = stopping.changed() => Duration::MAX,
+    };
+    http.as_mut().graceful_shutdown();
+    if let Ok(ended) = timeout(wait, http).await {
+        report(ended);
+    }
+}
+
+fn report(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended with an error");
     }
 }
 
 const RETRY_AFTER_ERROR: Duration = Duration::from_millis(100);
-/// Until the next request is complete: longer than proxies keep idle connections by default, so that they close them.
-const IDLE: Duration = Duration::from_secs(75);
+/// A proxy connects when it has a request.
+const FIRST_REQUEST: Duration = Duration::from_secs(10);
+/// Without a new request, also if one is not complete. A proxy sends the next one on another connection.
+const IDLE: Duration = Duration::from_secs(300);
+/// How long a connection that is closed as it is idle has for what was sent at the same time.
+const GRACE: Duration = Duration::from_secs(5);
+/// Until the next request is complete: longer than proxies keep idle connections by default, so that they close them. HTTP/1.1 has no
+/// message by which the server announces that it closes.
+const IDLE_HTTP1: Duration = Duration::from_secs(75);
 /// In bytes: a token, a certificate, a long path, and what surrounds them. As it is compared after each read, up to twice as much is read.
 const MAX_HEAD: usize = 96 * 1024;
 const MAX_HEADERS: usize = 128;

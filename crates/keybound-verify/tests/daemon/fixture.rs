@@ -20,11 +20,15 @@ pub struct Fixture {
 
 impl Fixture {
     pub fn new() -> Self {
+        Self::of("nginx")
+    }
+
+    pub fn of(engine: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let keys = folder.path().join("keys.json");
         std::fs::write(&keys, table().issuer.key_set().to_string()).unwrap();
         let config = format!(
-            "[listen]\nunix = {:?}\n[proxy]\nengine = \"nginx\"\n[admin]\nunix = {:?}\n[keys]\nfile = {keys:?}\n[log]\ndecisions = \"all\"\n[[api]]\nhosts = [\"orders.contoso.com\"]\naudiences = [\"api://orders.contoso.com\"]\ntenants = [\"{TENANT}\"]\n",
+            "[listen]\nunix = {:?}\n[proxy]\nengine = {engine:?}\n[admin]\nunix = {:?}\n[keys]\nfile = {keys:?}\n[log]\ndecisions = \"all\"\n[[api]]\nhosts = [\"orders.contoso.com\"]\naudiences = [\"api://orders.contoso.com\"]\ntenants = [\"{TENANT}\"]\n",
             folder.path().join("verify.sock"),
             folder.path().join("admin.sock"),
         );
