@@ -1,9 +1,11 @@
 mod first_line;
+mod repeated_secret;
 
 use crate::charset::decode_text;
 use crate::json::lenient::{self, Duplicates};
 use crate::{SecretString, redact};
 use first_line::first_line;
+use repeated_secret::RepeatedSecret;
 use serde_json::{Map, Value};
 
 /// The error in a service's response: the OAuth error of Entra (RFC 6749 section 5.2 with Entra's additions), the error
@@ -32,14 +34,15 @@ impl ServiceError {
         Self::parse_without(body, None)
     }
 
-    /// Parses the response to a request that contained a secret, as [`parse`](Self::parse). The service may repeat the secret,
-    /// which is replaced by `[redacted]` whatever it looks like.
+    /// Parses the response to a request that contained a secret, as [`parse`](Self::parse). The service may repeat the secret:
+    /// `[redacted]` replaces it, and parts of it of 8 letters and digits or more, also if they are percent-encoded or broken by other
+    /// characters.
     pub fn parse_without(body: &[u8], secret: Option<&SecretString>) -> Option<Self> {
         if body.len() > MAX_BODY {
             return None;
         }
         let value = lenient::parse(&decode_text(body), Duplicates::LastWins)?;
-        Self::of_value(&value_without(value, secret))
+        Self::of_value(&RepeatedSecret::new(secret).remove_from_value(value))
     }
 
     /// Reads an error response of at most 64 KiB: an error object as by [`parse`](Self::parse); otherwise the first line of
@@ -51,16 +54,17 @@ impl ServiceError {
     }
 
     /// Reads the error response to a request that contained a secret, as [`from_response`](Self::from_response). The service may
-    /// repeat the secret, which is replaced by `[redacted]` whatever it looks like.
+    /// repeat the secret, which is replaced as by [`parse_without`](Self::parse_without).
     pub fn from_response_without(body: &[u8], secret: Option<&SecretString>) -> Option<Self> {
         if body.len() > MAX_BODY {
             return None;
         }
         let text = decode_text(body);
         let value = lenient::parse(&text, Duplicates::LastWins);
-        // Before the text is shortened: a part of the secret would not be recognized.
-        let value = value.map(|value| value_without(value, secret));
-        let text = without(&text, secret);
+        // Before the text is shortened, which may leave less of the secret than is recognized.
+        let secret = RepeatedSecret::new(secret);
+        let value = value.map(|value| secret.remove_from_value(value));
+        let text = secret.remove_from(&text);
         if let Some(error) = value.as_ref().and_then(Self::of_value) {
             return Some(error);
         }
@@ -165,45 +169,6 @@ fn codes(object: &Map<String, Value>) -> Vec<u64> {
     codes.iter().filter_map(number).take(MAX_CODES).collect()
 }
 
-/// The text without the secret, in any case of its letters.
-fn without(text: &str, secret: Option<&SecretString>) -> String {
-    let secret = secret.map_or("", SecretString::expose).to_ascii_lowercase();
-    let lower = text.to_ascii_lowercase();
-    let mut clean = String::with_capacity(text.len());
-    let mut end = 0;
-    let found = lower.match_indices(&secret);
-    for (start, found) in found.filter(|(_, found)| !found.is_empty()) {
-        clean.push_str(&text[end..start]);
-        clean.push_str(REDACTED);
-        end = start + found.len();
-    }
-    clean.push_str(&text[end..]);
-    clean
-}
-
-fn value_without(value: Value, secret: Option<&SecretString>) -> Value {
-    match value {
-        Value::String(text) => Value::String(without(&text, secret)),
-        Value::Array(items) => items
-            .into_iter()
-            .map(|item| value_without(item, secret))
-            .collect(),
-        Value::Object(members) => members
-            .into_iter()
-            .map(|(name, value)| (without(&name, secret), value_without(value, secret)))
-            .collect(),
-        Value::Number(number) => {
-            let text = number.to_string();
-            match without(&text, secret) == text {
-                true => Value::Number(number),
-                false => Value::String(REDACTED.to_owned()),
-            }
-        }
-        other => other,
-    }
-}
-
-const REDACTED: &str = "[redacted]";
 const MAX_BODY: usize = 64 * 1024;
 const MAX_CODES: usize = 16;
 

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use keybound_core::{
     ComputeDocument, EndpointPolicy, IssuedCredential, MAX_JWT, OperatingSystem, PlatformMetadata,
-    SecurityType, ServiceError, TokenResponse, TokenType,
+    SecretString, SecurityType, ServiceError, TokenResponse, TokenType,
 };
 use serde_json::json;
 use std::time::Duration;
@@ -165,6 +165,7 @@ fn assert_token(response: &TokenResponse, token_type: TokenType) {
 
 /// The body of an error response.
 pub fn service_error(data: &[u8]) {
+    assert_secret_removed(data);
     let object = ServiceError::parse(data);
     let error = ServiceError::from_response(data);
     assert!(object.is_none() || object == error);
@@ -177,14 +178,7 @@ pub fn service_error(data: &[u8]) {
     }
     assert!(error.error.is_some() || error.description.is_some());
     assert!(error.codes.len() <= 16);
-    let texts = [
-        &error.error,
-        &error.description,
-        &error.trace_id,
-        &error.correlation_id,
-        &error.timestamp,
-    ];
-    for text in texts.into_iter().flatten() {
+    for text in texts(&error) {
         assert_printable(text);
         assert!(text.chars().count() <= 1025);
         assert!(!text.contains(&format!("eyJ{CANARY}")), "{text:?}");
@@ -197,4 +191,36 @@ pub fn service_error(data: &[u8]) {
     .with_service(Some(error));
     assert!(shown.to_string().chars().count() <= 2100);
     assert_printable(&shown.to_string());
+}
+
+/// The body may repeat parts of the request's secret, here the first word of the body.
+fn assert_secret_removed(body: &[u8]) {
+    let secret = String::from_utf8_lossy(body);
+    let mut words = secret.split(|c: char| !c.is_ascii_alphanumeric());
+    let Some(secret) = words.find(|word| word.len() >= 8) else {
+        return;
+    };
+    let known = SecretString::new(secret.to_owned());
+    let read = [
+        ServiceError::parse_without(body, Some(&known)),
+        ServiceError::from_response_without(body, Some(&known)),
+    ];
+    for text in read.iter().flatten().flat_map(texts) {
+        let shown = text.to_lowercase().replace("[redacted]", "|");
+        for part in secret.to_lowercase().as_bytes().windows(8) {
+            let part = std::str::from_utf8(part).expect("ASCII");
+            assert!(!shown.contains(part), "{part}: {text:?}");
+        }
+    }
+}
+
+fn texts(error: &ServiceError) -> impl Iterator<Item = &String> {
+    let texts = [
+        &error.error,
+        &error.description,
+        &error.trace_id,
+        &error.correlation_id,
+        &error.timestamp,
+    ];
+    texts.into_iter().flatten()
 }
