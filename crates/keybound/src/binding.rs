@@ -44,6 +44,15 @@ impl Binding {
         })
     }
 
+    /// The same certificate and key over connections with other settings.
+    ///
+    /// # Errors
+    /// If they do not allow the key.
+    pub(crate) fn with_https(&self, https: &HttpsSettings) -> Result<Self> {
+        let key = Arc::clone(self.key());
+        Self::new(self.credential.clone(), key, self.attestation, https)
+    }
+
     /// The certificate.
     pub fn certificate(&self) -> &Certificate {
         &self.credential.certificate

@@ -29,6 +29,7 @@
 //! # }
 //! ```
 mod app;
+mod assertion_request;
 mod builder;
 mod client;
 mod client_assertion;
@@ -36,10 +37,11 @@ mod client_credential;
 mod token_file;
 
 pub use crate::token_client::TokenClient;
+pub use assertion_request::{AssertionReason, AssertionRequest};
 pub use builder::ConfidentialClientBuilder;
 pub use client::ConfidentialClient;
 pub use client_assertion::ClientAssertion;
-pub use client_credential::{AssertionRequest, ClientCredential};
+pub use client_credential::ClientCredential;
 pub use keybound_core::Cloud;
 
 pub(crate) use app::{App, AppKey, check_receiver};

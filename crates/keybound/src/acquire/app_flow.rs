@@ -25,18 +25,19 @@ struct Refused {
 }
 
 impl Flow {
-    /// Fetches the token of a plan with a new or cached assertion and caches it. An assertion of a managed identity that is refused
-    /// is replaced once, with its certificate if Entra's error is about that.
+    /// Fetches the token of a plan with a new or cached assertion and caches it. An assertion that is refused is replaced once; one of a
+    /// managed identity with its certificate if Entra's error is about that.
     pub(super) async fn fetch_for_app(&self, app: &App, plan: &Arc<Plan>) -> Result<Obtained> {
         // Before the first leg, which would be in vain.
         app.allowed_url(plan.key.over_mtls, &self.context.settings.shared)?;
-        let (checked, from_cache) = self.first_assertion(app, plan).await?;
+        let (checked, from_cache) = self.assertion(app, plan, None).await?;
         let error = match self.exchange_and_cache(app, plan, &checked).await {
             Ok(obtained) => return Ok(obtained),
             Err(error) => error,
         };
         let Some(client) = app.credential.managed_identity_context() else {
-            return Err(error);
+            let refused = &checked.assertion.secret;
+            return self.fetch_again(app, plan, refused, error).await;
         };
         let flow = self.of_identity(client);
         let refused = flow.refused(plan, checked, error).await;
@@ -60,6 +61,27 @@ impl Flow {
         Ok(obtained)
     }
 
+    /// Exchanges another assertion of the file or the function than the refused one, if there is one.
+    async fn fetch_again(
+        &self,
+        app: &App,
+        plan: &Arc<Plan>,
+        refused: &SecretString,
+        error: Error,
+    ) -> Result<Obtained> {
+        if !is_refusal(&error) || !self.allows_first_leg() {
+            return Err(error);
+        }
+        self.progress.note_failure(error.clone());
+        match self.assertion(app, plan, Some(&error)).await {
+            Ok((other, _)) if other.assertion.secret != *refused => {
+                self.exchange_and_cache(app, plan, &other).await
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// Exchanges an assertion and caches the token.
     async fn exchange_and_cache(
         &self,
         app: &App,
@@ -73,11 +95,13 @@ impl Flow {
         })
     }
 
-    /// An assertion, and whether it is a token that the managed identity's client had cached.
-    async fn first_assertion(
+    /// An assertion, and whether it is a token that the managed identity's client had cached. `refusal` is the error by which that of
+    /// the file or the function before was refused.
+    async fn assertion(
         &self,
         app: &App,
         plan: &Arc<Plan>,
+        refusal: Option<&Error>,
     ) -> Result<(CheckedAssertion, bool)> {
         let checked = match &app.credential.0 {
             Credential::ManagedIdentity(client) => {
@@ -86,7 +110,10 @@ impl Flow {
                 return Ok((self.check_assertion(token.into(), plan)?, from_cache));
             }
             Credential::TokenFile(path) => self.assertion_of_file(path, plan).await?,
-            Credential::Callback(callback) => self.assertion_of_caller(callback, app, plan).await?,
+            Credential::Callback(callback) => {
+                let assertion = self.assertion_of_caller(callback, app, plan, refusal);
+                assertion.await?
+            }
         };
         Ok((checked, false))
     }

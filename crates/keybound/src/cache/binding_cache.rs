@@ -64,6 +64,16 @@ impl CachedBinding {
         }
     }
 
+    /// The same certificate with its times, over other connections.
+    pub(crate) fn with_binding(&self, binding: Arc<Binding>) -> Self {
+        Self {
+            binding,
+            renewal: RefreshAttempts::default(),
+            unproven: AtomicBool::new(self.is_unproven()),
+            ..*self
+        }
+    }
+
     /// Marks a certificate that was loaded from the store: its endpoint is unverified.
     pub(crate) fn with_endpoint_unproven(self) -> Self {
         self.unproven.store(true, Ordering::Relaxed);

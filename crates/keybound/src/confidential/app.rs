@@ -2,9 +2,10 @@ use super::ClientCredential;
 use crate::Binding;
 use crate::settings::SharedSettings;
 use keybound_core::tls::Host;
-use keybound_core::{Authority, Error, ErrorKind, Guid, Result, Stage};
+use keybound_core::{Attestation, Authority, Error, ErrorKind, Guid, Result, Stage, lock};
 use keybound_transport::{HttpsClient, HttpsSettings};
-use std::sync::OnceLock;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock};
 use url::Url;
 
 /// An app registration and its credential.
@@ -13,6 +14,8 @@ pub(crate) struct App {
     pub(crate) credential: ClientCredential,
     /// The connections to the authority, which present no certificate. Built on first use.
     pub(super) authority_client: OnceLock<HttpsClient>,
+    /// The last bindings of assertions from the caller, each with the same one over connections of this client.
+    pub(super) bindings: Mutex<HashMap<Attestation, [Arc<Binding>; 2]>>,
 }
 
 /// What distinguishes the tokens of app registrations with assertions of the same identity.
@@ -54,6 +57,25 @@ impl App {
             check_loopback(&url)?;
         }
         Ok(url)
+    }
+
+    /// A binding of the caller's over connections with the settings of this client: they are the same as long as it is.
+    pub(crate) fn own_binding(
+        &self,
+        binding: &Arc<Binding>,
+        https: &HttpsSettings,
+    ) -> Result<Arc<Binding>> {
+        let attestation = binding.attestation();
+        if let Some([callers, own]) = lock(&self.bindings).get(&attestation)
+            && Arc::ptr_eq(callers, binding)
+        {
+            return Ok(Arc::clone(own));
+        }
+        let own = binding.with_https(https);
+        let own = Arc::new(own.map_err(|error| error.with_stage(Stage::Assertion))?);
+        let pair = [Arc::clone(binding), Arc::clone(&own)];
+        lock(&self.bindings).insert(attestation, pair);
+        Ok(own)
     }
 
     /// The client for the authority.

@@ -6,12 +6,13 @@ use crate::step::{StepEvent, StepListener};
 use crate::{Clock, Environment, ManagedIdentityClient, ManagedIdentityClientBuilder};
 use keybound_core::{Attestation, Authority, Error, Guid, Result};
 use keybound_transport::{ProxyConfig, TlsEngine, TrustAnchors, VersionPolicy};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Settings of a [`ConfidentialClient`]; each method names its default.
 ///
-/// If the assertions are tokens of a managed identity, connections and clock are those of its client. A bound assertion of a function is
-/// sent over a connection of its binding: with the trust anchors, proxy and TLS settings of the client that the binding is from.
+/// If the assertions are tokens of a managed identity, connections and clock are those of its client. The certificate of a function's
+/// assertion is presented on connections with these settings, whatever client the [`Binding`](crate::Binding) is from: to Entra, and
+/// to resources with the token that is bound to it.
 #[derive(Debug)]
 pub struct ConfidentialClientBuilder {
     tenant_id: String,
@@ -267,6 +268,7 @@ impl ConfidentialClientBuilder {
                 key,
                 credential: self.credential,
                 authority_client: OnceLock::new(),
+                bindings: Mutex::default(),
             }),
         })))
     }

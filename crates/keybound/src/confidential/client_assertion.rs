@@ -1,5 +1,5 @@
 use crate::cache::{CachedBinding, DualTime};
-use crate::{AccessToken, Binding, SecretString};
+use crate::{AccessToken, Binding, Result, SecretString};
 use std::fmt;
 use std::sync::Arc;
 
@@ -43,6 +43,21 @@ impl ClientAssertion {
             Bound::ToCached(cached) => Some(&cached.binding),
             Bound::To(binding) => Some(binding),
         }
+    }
+
+    /// The same over the connections of another binding with the same certificate and key, which `own` returns.
+    pub(crate) fn over(
+        mut self,
+        own: impl FnOnce(&Arc<Binding>) -> Result<Arc<Binding>>,
+    ) -> Result<Self> {
+        self.binding = match self.binding {
+            Bound::No => Bound::No,
+            Bound::ToCached(cached) => {
+                Bound::ToCached(Arc::new(cached.with_binding(own(&cached.binding)?)))
+            }
+            Bound::To(binding) => Bound::To(own(&binding)?),
+        };
+        Ok(self)
     }
 
     /// The same with times of renewal: those of the managed identity client, or of a certificate received now.

@@ -1,6 +1,6 @@
-use super::ClientAssertion;
+use super::{AssertionRequest, ClientAssertion};
+use crate::ManagedIdentityClient;
 use crate::acquire::ClientContext;
-use crate::{Guid, KeyRequirements, ManagedIdentityClient};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use keybound_core::BoxError;
@@ -37,7 +37,8 @@ impl ClientCredential {
         Self(Credential::TokenFile(path.into()))
     }
 
-    /// The assertions that a function returns. It is called for each exchange: once for concurrent requests of the same token.
+    /// The assertions that a function returns. It is called for each exchange: once for concurrent requests of the same token, and
+    /// once more if Entra refuses its assertion ([`AssertionReason::Refused`](super::AssertionReason::Refused)).
     /// If it fails or panics, the error is the source of one of kind
     /// [`AssertionUnavailable`](crate::ErrorKind::AssertionUnavailable); a [`keybound::Error`](crate::Error) is returned as it is.
     pub fn callback<F, E>(assertion: impl Fn(AssertionRequest) -> F + Send + Sync + 'static) -> Self
@@ -82,20 +83,4 @@ impl fmt::Debug for ClientCredential {
             Credential::Callback(_) => f.write_str("Callback"),
         }
     }
-}
-
-/// The assertion that a client needs, for [`ClientCredential::callback`].
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct AssertionRequest {
-    /// The tenant of the app registration.
-    pub tenant_id: Guid,
-    /// The client id of the app registration.
-    pub client_id: Guid,
-    /// The token endpoint that receives the assertion.
-    pub token_endpoint: String,
-    /// The audience of the cloud's exchange, such as `api://AzureADTokenExchange`.
-    pub audience: String,
-    /// The requirements on the key and certificate that the assertion is bound to; `None`: it is not bound.
-    pub requirements: Option<KeyRequirements>,
 }

@@ -1,15 +1,16 @@
 //! The file with an assertion.
-use keybound_core::{BoxError, Error, ErrorKind, MAX_JWT, Result, SecretString, Stage};
+use keybound_core::{BoxError, Error, ErrorKind, MAX_JWT, Result, SecretString, Stage, printable};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 /// Reads the assertion, on a thread for blocking work.
 pub(crate) async fn read(path: PathBuf) -> Result<SecretString> {
+    let name = printable(&path.to_string_lossy(), MAX_NAME);
     match tokio::task::spawn_blocking(move || content(&path)).await {
         Ok(Ok(assertion)) => Ok(assertion),
-        Ok(Err(error)) => Err(failed(error)),
-        Err(error) => Err(failed(error)),
+        Ok(Err(error)) => Err(failed(&name, error)),
+        Err(error) => Err(failed(&name, error)),
     }
 }
 
@@ -26,22 +27,26 @@ fn content(path: &Path) -> io::Result<SecretString> {
     let content = SecretString::new(content);
     read?;
     if content.expose().len() > MAX_JWT {
-        return Err(io::Error::other("it is longer than a token"));
+        return Err(io::Error::other(format!(
+            "it is longer than {MAX_JWT} bytes"
+        )));
     }
     Ok(SecretString::new(content.expose().trim().to_owned()))
 }
 
-fn failed(cause: impl Into<BoxError>) -> Error {
+fn failed(name: &str, cause: impl Into<BoxError>) -> Error {
     Error::new(
         ErrorKind::AssertionUnavailable,
         Stage::Assertion,
-        "the file with the assertion cannot be read",
+        format!("the file with the assertion, {name}, cannot be read"),
     )
     .with_source(cause)
 }
 
 /// Of most tokens of service accounts, so that no copy is left behind when the text grows.
 const CAPACITY: usize = 8 * 1024;
+/// In an error, in characters.
+const MAX_NAME: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -84,11 +89,12 @@ mod tests {
         let path = directory.path().join("token");
         fs::write(&path, b"swordfish\xff").unwrap();
         for path in [path, directory.path().join("missing")] {
-            let error = read(path).await.unwrap_err();
+            let error = read(path.clone()).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::AssertionUnavailable);
             assert_eq!(error.stage(), Stage::Assertion);
             let text = format!("{error:?} {:?}", error.source());
             assert!(!text.contains("swordfish"), "{text}");
+            assert!(error.to_string().contains(&*path.to_string_lossy()));
         }
     }
 }

@@ -5,7 +5,7 @@ use super::imds::SYSTEM;
 use super::script::ScriptedResponse;
 use super::services::{Services, jwt, parameters, seconds, text};
 use super::{Call, Leg, TestHost};
-use crate::confidential::{AssertionRequest, ClientAssertion, ClientCredential};
+use crate::confidential::{AssertionReason, AssertionRequest, ClientAssertion, ClientCredential};
 use crate::{
     BoxError, ConfidentialClient, Environment, ManagedIdentityClient, Result, TokenRequest,
 };
@@ -51,7 +51,7 @@ impl TestHost {
         let credential = match credential {
             AppCredential::ManagedIdentity => ClientCredential::managed_identity(identity),
             AppCredential::File => ClientCredential::token_file(self.assertion_file()),
-            _ => callback(credential, identity.clone(), other.clone()),
+            _ => self.callback(credential, identity.clone(), other.clone()),
         };
         let own_network = matches!(
             credential.0,
@@ -72,6 +72,58 @@ impl TestHost {
             builder = builder.client_capabilities(capabilities);
         }
         builder.build()
+    }
+
+    /// A function that returns assertions of a client of a managed identity.
+    fn callback(
+        self: &Arc<Self>,
+        credential: AppCredential,
+        identity: ManagedIdentityClient,
+        other: ManagedIdentityClient,
+    ) -> ClientCredential {
+        let host = Arc::clone(self);
+        ClientCredential::callback(move |request: AssertionRequest| {
+            assert_eq!(
+                (request.client_id.as_str(), request.tenant_id.as_str()),
+                (APP, APP_TENANT)
+            );
+            let reason = describe_reason(&request);
+            lock(&host.history).assertion_reasons.push(reason);
+            let (identity, other) = (identity.clone(), other.clone());
+            let refused = matches!(request.reason, AssertionReason::Refused(_));
+            let requires_new = refused || matches!(request.reason, AssertionReason::Challenge);
+            let token_request = match request.requirements {
+                Some(requirements) => TokenRequest::pop(AUDIENCE, requirements),
+                None => TokenRequest::bearer(AUDIENCE),
+            };
+            let is_cached = credential == AppCredential::CachedCallback;
+            let token_request = token_request.force_refresh(requires_new && !is_cached);
+            async move {
+                let token = identity.acquire_token(&token_request);
+                let assertion = match credential {
+                    AppCredential::FailingCallback => {
+                        return Err(BoxError::from("the vault of assertions is closed"));
+                    }
+                    AppCredential::OnceCallback if refused => {
+                        return Err(BoxError::from("there is no other assertion"));
+                    }
+                    AppCredential::PanickingCallback => {
+                        panic!("the vault of assertions is on fire")
+                    }
+                    AppCredential::UnboundCallback => {
+                        ClientAssertion::bearer(token.await?.secret().clone())
+                    }
+                    AppCredential::OtherCertificateCallback => {
+                        let (token, other) =
+                            (token.await?, other.acquire_token(&token_request).await?);
+                        let binding = Arc::clone(other.binding().expect("a bound token"));
+                        ClientAssertion::bound(token.secret().clone(), binding)
+                    }
+                    _ => ClientAssertion::from(token.await?),
+                };
+                Ok(assertion)
+            }
+        })
     }
 
     /// Writes the file with the assertion.
@@ -219,45 +271,22 @@ impl TestHost {
     }
 }
 
-/// A function that returns assertions of a client of a managed identity.
-fn callback(
-    credential: AppCredential,
-    identity: ManagedIdentityClient,
-    other: ManagedIdentityClient,
-) -> ClientCredential {
-    ClientCredential::callback(move |request: AssertionRequest| {
-        let (identity, other) = (identity.clone(), other.clone());
-        async move {
-            assert_eq!(
-                (request.client_id.as_str(), request.tenant_id.as_str()),
-                (APP, APP_TENANT)
-            );
-            let acquire = |client: ManagedIdentityClient| async move {
-                let request = match request.requirements {
-                    Some(requirements) => TokenRequest::pop(AUDIENCE, requirements),
-                    None => TokenRequest::bearer(AUDIENCE),
-                };
-                client.acquire_token(&request).await
-            };
-            let assertion = match credential {
-                AppCredential::FailingCallback => {
-                    return Err(BoxError::from("the vault of assertions is closed"));
-                }
-                AppCredential::PanickingCallback => panic!("the vault of assertions is on fire"),
-                AppCredential::UnboundCallback => {
-                    let token = acquire(identity).await?;
-                    ClientAssertion::bearer(token.secret().clone())
-                }
-                AppCredential::OtherCertificateCallback => {
-                    let (token, other) = (acquire(identity).await?, acquire(other).await?);
-                    let binding = Arc::clone(other.binding().expect("a bound token"));
-                    ClientAssertion::bound(token.secret().clone(), binding)
-                }
-                _ => ClientAssertion::from(acquire(identity).await?),
-            };
-            Ok(assertion)
+/// The reason of a call, with the refusal or the claims.
+fn describe_reason(request: &AssertionRequest) -> String {
+    let reason = match &request.reason {
+        AssertionReason::First => "first".to_owned(),
+        AssertionReason::Refresh => "refresh".to_owned(),
+        AssertionReason::Forced => "forced".to_owned(),
+        AssertionReason::Challenge => "challenge".to_owned(),
+        AssertionReason::Refused(error) => {
+            let codes = error.service().map_or(&[][..], |service| &service.codes);
+            format!("refused by {codes:?}")
         }
-    })
+    };
+    match &request.claims {
+        Some(claims) => format!("{reason}, {claims}"),
+        None => reason,
+    }
 }
 
 pub(super) const APP: &str = "aaaaaaaa-2222-4333-8444-555555555555";

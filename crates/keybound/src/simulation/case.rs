@@ -151,7 +151,12 @@ impl Default for Acquire {
 pub(super) enum AppCredential {
     ManagedIdentity,
     File,
+    /// Its assertion is a new one after a refusal or a challenge.
     Callback,
+    /// Its assertion is the cached one, whatever the reason.
+    CachedCallback,
+    /// It fails after a refusal.
+    OnceCallback,
     FailingCallback,
     PanickingCallback,
     /// Its assertion has no certificate.

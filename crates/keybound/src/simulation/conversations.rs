@@ -145,6 +145,8 @@ keybound_testing::cases! {
     federated_bearer
     federated_bound
     federated_cached_assertion_while_exchange_fails
+    federated_callback_reasons
+    federated_callback_refused
     federated_callbacks
     federated_certificate_rejected
     federated_certificate_rejected_bounded
@@ -159,6 +161,7 @@ keybound_testing::cases! {
     federated_error_repeats_assertion
     federated_file
     federated_file_hostile
+    federated_file_replaced
     federated_forced
     federated_key_too_weak
     federated_no_v1_fallback

@@ -115,6 +115,8 @@ pub(super) struct History {
     pub(super) arc_key: String,
     /// Tokens and attestation tokens, which must not be logged.
     pub(super) secrets: Vec<String>,
+    /// Why the function for assertions was called.
+    pub(super) assertion_reasons: Vec<String>,
     /// The rules of the protocol that requests violated.
     pub(super) violations: Vec<String>,
 }

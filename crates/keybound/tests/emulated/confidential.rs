@@ -1,5 +1,7 @@
 //! App registrations with federated credentials, in the second tenant of the emulator.
-use keybound::confidential::{AssertionRequest, ClientAssertion, ClientCredential};
+use keybound::confidential::{
+    AssertionRequest, ClientAssertion, ClientCredential, ConfidentialClientBuilder,
+};
 use keybound::http::ResourceClient;
 use keybound::tls::TlsEngine;
 use keybound::{
@@ -12,10 +14,11 @@ use std::sync::Arc;
 
 /// A client of the app registration, whose assertions are tokens of this identity.
 fn app(host: &TestHost, identity: &ManagedIdentityClient) -> ConfidentialClient {
-    client(host, ClientCredential::managed_identity(identity))
+    let credential = ClientCredential::managed_identity(identity);
+    builder(host, credential).build().unwrap()
 }
 
-fn client(host: &TestHost, credential: ClientCredential) -> ConfidentialClient {
+fn builder(host: &TestHost, credential: ClientCredential) -> ConfidentialClientBuilder {
     let config = Config::default();
     let tenant = &config.tenants[0];
     ConfidentialClient::builder(
@@ -25,8 +28,6 @@ fn client(host: &TestHost, credential: ClientCredential) -> ConfidentialClient {
     )
     .environment(Environment::empty())
     .authority(host.emulator.ready().sts.as_str())
-    .build()
-    .unwrap()
 }
 
 fn assert_is_of_app(token: &AccessToken) {
@@ -150,10 +151,9 @@ async fn exchanges_the_assertion_of_aks_workload_identity() {
     }
 }
 
-#[tokio::test]
-async fn exchanges_the_assertion_of_a_function() {
-    let host = TestHost::new();
-    let identity = host.client();
+/// A client whose assertions a function acquires from this identity.
+fn of_function(host: &TestHost, identity: &ManagedIdentityClient) -> ConfidentialClientBuilder {
+    let identity = identity.clone();
     let credential = ClientCredential::callback(move |request: AssertionRequest| {
         let identity = identity.clone();
         async move {
@@ -162,23 +162,37 @@ async fn exchanges_the_assertion_of_a_function() {
             Ok::<_, keybound::Error>(ClientAssertion::from(token))
         }
     });
-    let config = Config::default();
-    let tenant = &config.tenants[0];
-    let app = ConfidentialClient::builder(
-        tenant.id.as_str(),
-        tenant.apps[0].client_id.as_str(),
-        credential,
-    )
-    .authority(host.emulator.ready().sts.as_str())
-    .environment(Environment::empty())
-    .trust(host.trust())
-    .tls_engine(TlsEngine::OpenSsl)
-    .build()
-    .unwrap();
-    let vault = ResourceClient::new(&app, attested()).unwrap();
+    builder(host, credential).tls_engine(TlsEngine::OpenSsl)
+}
+
+#[tokio::test]
+async fn exchanges_the_assertion_of_a_function() {
+    let host = TestHost::new();
+    let app = of_function(&host, &host.client()).trust(host.trust());
+    let vault = ResourceClient::new(&app.build().unwrap(), attested()).unwrap();
     let response = vault.get(host.secret_url()).send().await.unwrap();
     assert_eq!(response.status(), 200);
     assert_is_of_app(response.token());
+}
+
+#[tokio::test]
+async fn connections_with_a_functions_certificate_have_the_clients_own_settings() {
+    let host = TestHost::new();
+    let identity = host.client();
+    // The identity's client trusts the emulator, this one does not.
+    let untrusting = of_function(&host, &identity).build().unwrap();
+    let error = untrusting.acquire_token(&attested()).await.unwrap_err();
+    assert_failed(&error, ErrorKind::ServerCertificateInvalid, Stage::Exchange);
+    let trusting = of_function(&host, &identity).trust(host.trust());
+    let trusting = trusting.build().unwrap();
+    let vault = trusting.acquire_token(&attested()).await.unwrap();
+    let graph = trusting.pop_token(GRAPH, KeyRequirements::attested());
+    let graph = graph.await.unwrap();
+    let own = identity.acquire_token(&attested()).await.unwrap();
+    let [vault, graph, own] = [&vault, &graph, &own].map(|token| token.binding().unwrap());
+    assert_eq!(vault.certificate(), own.certificate());
+    // Not those of the identity's client, and one pool for all tokens.
+    assert!(!Arc::ptr_eq(vault, own) && Arc::ptr_eq(vault, graph));
 }
 
 #[tokio::test]

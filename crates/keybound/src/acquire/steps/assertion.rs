@@ -1,11 +1,14 @@
 use crate::acquire::app_flow::{CheckedAssertion, requirements};
 use crate::acquire::{Flow, Plan};
-use crate::confidential::{App, AssertionRequest, Callback, ClientAssertion, read_token_file};
+use crate::confidential::{
+    App, AssertionReason, AssertionRequest, Callback, ClientAssertion, read_token_file,
+};
 use crate::step::Step;
 use keybound_core::{
     Attestation, BoxError, Error, ErrorKind, MAX_JWT, Result, Stage, UnverifiedJwt, check_binding,
 };
 use keybound_keys::KeyError;
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
@@ -34,6 +37,7 @@ impl Flow {
         callback: &Callback,
         app: &App,
         plan: &Plan,
+        refusal: Option<&Error>,
     ) -> Result<CheckedAssertion> {
         let called = async {
             let request = AssertionRequest {
@@ -42,13 +46,30 @@ impl Flow {
                 token_endpoint: app.token_url(plan.key.over_mtls)?.into(),
                 audience: app.key.authority.exchange_audience().to_owned(),
                 requirements: requirements(&plan.key),
+                reason: self.reason(plan, refusal),
+                claims: plan.claims.as_deref().map(str::to_owned),
             };
             let assertion = callback(request).await.map_err(of_caller)?;
+            let https = &self.context.settings.shared.https;
+            let assertion = assertion.over(|binding| app.own_binding(binding, https))?;
             let checked = self.check_assertion(assertion, plan)?;
             check_requirements(&checked, plan)?;
             Ok(checked)
         };
         self.step(Step::Assertion, called).await
+    }
+
+    /// Why the plan needs an assertion.
+    fn reason(&self, plan: &Plan, refusal: Option<&Error>) -> AssertionReason {
+        match refusal {
+            Some(refusal) => AssertionReason::Refused(refusal.clone()),
+            None if plan.challenged => AssertionReason::Challenge,
+            None if plan.forced => AssertionReason::Forced,
+            None => match self.context.identity.tokens.get(&plan.key) {
+                Some(_) => AssertionReason::Refresh,
+                None => AssertionReason::First,
+            },
+        }
     }
 
     /// Checks an assertion before it is sent: that it is one, that it has not expired, and that it is bound to its certificate
@@ -59,9 +80,7 @@ impl Flow {
         plan: &Plan,
     ) -> Result<CheckedAssertion> {
         let text = assertion.secret.expose();
-        if text.is_empty() || text.len() > MAX_JWT || !text.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(invalid("the assertion is empty, too long or not printable"));
-        }
+        check_text(text)?;
         let now = self.context.now();
         let binding = assertion.cached_binding(now, self.context.chance());
         let jwt = match (&binding, plan.key.over_mtls) {
@@ -101,6 +120,23 @@ impl Flow {
     }
 }
 
+fn check_text(text: &str) -> Result<()> {
+    if text.is_empty() {
+        return Err(invalid("the assertion is empty"));
+    }
+    if text.len() > MAX_JWT {
+        return Err(invalid(format!(
+            "the assertion is longer than {MAX_JWT} bytes"
+        )));
+    }
+    match text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(()),
+        false => Err(invalid(
+            "the assertion contains white space, or characters that are not printable ASCII",
+        )),
+    }
+}
+
 /// Checks the key of a certificate that the caller chose.
 fn check_requirements(checked: &CheckedAssertion, plan: &Plan) -> Result<()> {
     let Some(binding) = &checked.binding else {
@@ -133,7 +169,7 @@ fn of_caller(error: BoxError) -> Error {
     }
 }
 
-fn invalid(message: &'static str) -> Error {
+fn invalid(message: impl Into<Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::AssertionInvalid, Stage::Assertion, message)
 }
 
@@ -142,4 +178,24 @@ fn not_bound(message: &'static str) -> Error {
         "nothing was sent: use a managed identity, or a function that returns the assertion and its certificate; or request a bearer \
          token explicitly if that is acceptable to you",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_what_is_wrong_with_a_text() {
+        assert!(check_text("a.b.c").is_ok() && check_text(&"x".repeat(MAX_JWT)).is_ok());
+        for (text, rule) in [
+            ("", "empty"),
+            (&*"x".repeat(MAX_JWT + 1), "longer than 262144 bytes"),
+            ("two tokens", "white space"),
+            ("tok\u{e9}n", "printable ASCII"),
+        ] {
+            let error = check_text(text).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::AssertionInvalid);
+            assert!(error.to_string().contains(rule), "{error}");
+        }
+    }
 }
