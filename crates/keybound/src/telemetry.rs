@@ -1,7 +1,8 @@
-//! A counter with the name and tags of MSAL's, none of them secret or of high cardinality.
+//! Counters of token requests: one with the name and tags of MSAL's, and one of exchanges. No tag is secret or of high cardinality.
 use crate::Binding;
 use crate::acquire::Plan;
-use keybound_core::{Error, ErrorKind, ManagedIdentitySource};
+use crate::confidential::Credential;
+use keybound_core::{Error, ErrorKind, ManagedIdentitySource, TokenType};
 
 /// Counts a request of a plain bearer token to a source, and its failure, if any. MSAL's outcomes are those of certificates, of
 /// which none is a failed request: `Failed` is our own.
@@ -37,6 +38,49 @@ pub(crate) fn count(plan: &Plan, binding: Option<&Binding>, retried: bool, issue
         bypass: retried || plan.challenged,
         outcome,
     });
+}
+
+/// An exchange of an assertion for a token of an app registration.
+pub(crate) struct Exchange<'a> {
+    pub(crate) credential: &'a Credential,
+    pub(crate) token_type: TokenType,
+    /// That of a bound assertion.
+    pub(crate) binding: Option<&'a Binding>,
+    /// Whether another assertion was refused before.
+    pub(crate) replaced: bool,
+    /// `Success`, `Refused` (the assertion or its certificate) or `Failed`.
+    pub(crate) outcome: &'static str,
+}
+
+/// Counts an exchange (`KeyboundExchangeCounter`).
+pub(crate) fn count_exchange(exchange: &Exchange<'_>) {
+    let assertion = match exchange.credential {
+        Credential::ManagedIdentity(_) => "ManagedIdentity",
+        Credential::TokenFile(_) => "TokenFile",
+        Credential::Callback(_) => "Callback",
+    };
+    let token_type = exchange.token_type.as_str();
+    let key_type = exchange.binding.map_or("none", Binding::key_strength_label);
+    let replaced = if exchange.replaced { "true" } else { "false" };
+    let outcome = exchange.outcome;
+    tracing::debug!(
+        assertion,
+        token_type,
+        key_type,
+        replaced,
+        outcome,
+        "counted exchange"
+    );
+    #[cfg(feature = "metrics")]
+    metrics::counter!(
+        "KeyboundExchangeCounter",
+        "Assertion" => assertion,
+        "TokenType" => token_type,
+        "KeyType" => key_type,
+        "AssertionReplaced" => replaced,
+        "Outcome" => outcome,
+    )
+    .increment(1);
 }
 
 struct Tags {

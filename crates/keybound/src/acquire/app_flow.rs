@@ -6,6 +6,7 @@ use crate::access_token::{AccessToken, TokenSource};
 use crate::cache::{CachedBinding, Obtained};
 use crate::confidential::{App, ClientAssertion, Credential};
 use crate::request::{KeyRequirements, TokenRequest};
+use crate::telemetry::{self, Exchange};
 use keybound_core::{Attestation, Error, ErrorKind, Result, Stage, TokenCacheKey};
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ impl Flow {
         // Before the first leg, which would be in vain.
         app.allowed_url(plan.key.over_mtls, &self.context.settings.shared)?;
         let (checked, from_cache) = self.assertion(app, plan, None).await?;
-        let error = match self.exchange_and_cache(app, plan, &checked).await {
+        let error = match self.exchange_and_cache(app, plan, &checked, false).await {
             Ok(obtained) => return Ok(obtained),
             Err(error) => error,
         };
@@ -52,7 +53,7 @@ impl Flow {
             Err(error) => return Err(more_useful(error, refused.error)),
         };
         let checked = self.check_assertion(token.into(), plan)?;
-        let obtained = self.exchange_and_cache(app, plan, &checked).await?;
+        let obtained = self.exchange_and_cache(app, plan, &checked, true).await?;
         if let (Some(old), Some(new)) = (&refused.certificate, &checked.binding)
             && !old.is(new)
         {
@@ -75,20 +76,33 @@ impl Flow {
         self.progress.note_failure(error.clone());
         match self.assertion(app, plan, Some(&error)).await {
             Ok((other, _)) if other.assertion.secret != *refused => {
-                self.exchange_and_cache(app, plan, &other).await
+                self.exchange_and_cache(app, plan, &other, true).await
             }
             _ => Err(error),
         }
     }
 
-    /// Exchanges an assertion and caches the token.
+    /// Exchanges an assertion and caches the token. `replaced`: another assertion was refused before.
     async fn exchange_and_cache(
         &self,
         app: &App,
         plan: &Plan,
         checked: &CheckedAssertion,
+        replaced: bool,
     ) -> Result<Obtained> {
-        let (issued, requested) = self.exchange(app, plan, checked).await?;
+        let exchanged = self.exchange(app, plan, checked).await;
+        telemetry::count_exchange(&Exchange {
+            credential: &app.credential.0,
+            token_type: plan.key.token_type,
+            binding: checked.binding.as_ref().map(|cached| &*cached.binding),
+            replaced,
+            outcome: match &exchanged {
+                Ok(_) => "Success",
+                Err(error) if is_refusal(error) => "Refused",
+                Err(_) => "Failed",
+            },
+        });
+        let (issued, requested) = exchanged?;
         Ok(Obtained {
             token: self.cache(plan, issued, checked.binding.as_ref(), requested),
             from_cache: false,

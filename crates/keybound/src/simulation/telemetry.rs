@@ -166,6 +166,80 @@ mod counters {
     }
 
     #[test]
+    fn counts_both_legs_of_an_app_registration() {
+        let exchange = |assertion, token_type, key, replaced, outcome: &str| {
+            let tags = [
+                ("Assertion", assertion),
+                ("AssertionReplaced", replaced),
+                ("KeyType", key),
+                ("Outcome", outcome),
+                ("TokenType", token_type),
+            ];
+            tags.map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .to_vec()
+        };
+        for (name, of_identity, exchanges) in [
+            (
+                "federated-bound",
+                2,
+                vec![(
+                    exchange(
+                        "ManagedIdentity",
+                        "mtls_pop",
+                        "keyguard",
+                        "false",
+                        "Success",
+                    ),
+                    2,
+                )],
+            ),
+            (
+                "federated-file-replaced",
+                0,
+                vec![
+                    (
+                        exchange("TokenFile", "Bearer", "none", "false", "Refused"),
+                        2,
+                    ),
+                    (
+                        exchange("TokenFile", "Bearer", "none", "true", "Success"),
+                        1,
+                    ),
+                ],
+            ),
+            (
+                "federated-callback-refused",
+                3,
+                vec![
+                    (
+                        exchange("Callback", "mtls_pop", "keyguard", "false", "Failed"),
+                        1,
+                    ),
+                    (
+                        exchange("Callback", "mtls_pop", "keyguard", "false", "Refused"),
+                        4,
+                    ),
+                    (
+                        exchange("Callback", "mtls_pop", "keyguard", "true", "Refused"),
+                        1,
+                    ),
+                    (
+                        exchange("Callback", "mtls_pop", "keyguard", "true", "Success"),
+                        1,
+                    ),
+                ],
+            ),
+        ] {
+            let counts = count(|| CapturedLog::default().block_on_paused(run(&case(name)))).1;
+            let (of_app, others): (Counts, Counts) = counts
+                .into_iter()
+                .partition(|(tags, _)| tags[0].0 == "Assertion");
+            assert_eq!(of_app, Counts::from_iter(exchanges), "{name}");
+            assert_eq!(others.values().sum::<u64>(), of_identity, "{name}");
+        }
+    }
+
+    #[test]
     fn counts_requests_to_each_source() {
         for (name, source) in [
             ("source-imds", "Imds"),
@@ -193,14 +267,18 @@ mod counters {
         assert_eq!(outcomes, BTreeSet::from(["Failed", "Not found"]));
     }
 
-    /// Runs this, and checks that it increments one counter only, with these tags of these few values: nothing of an identity, a
+    /// Runs this, and checks that it increments two counters only, with these tags of these few values: nothing of an identity, a
     /// resource or a time.
     pub(in crate::simulation) fn check_counters<T>(work: impl FnOnce() -> T) -> T {
         let (result, counts) = count(work);
         for tags in counts.keys() {
             let names: Vec<_> = tags.iter().map(|(name, _)| &**name).collect();
-            assert_eq!(names, VALUES.map(|(name, _)| name));
-            for ((name, value), (_, values)) in tags.iter().zip(VALUES) {
+            let known = match names[0] {
+                "Assertion" => EXCHANGE_VALUES,
+                _ => VALUES,
+            };
+            assert_eq!(names, known.map(|(name, _)| name));
+            for ((name, value), (_, values)) in tags.iter().zip(known) {
                 assert!(values.contains(&&**value), "{name} is {value}");
             }
         }
@@ -239,7 +317,12 @@ mod counters {
         fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
         fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-            assert_eq!(key.name(), "MsalMsiCounter");
+            let is_of_exchange = key.labels().any(|tag| tag.key() == "Assertion");
+            let name = match is_of_exchange {
+                true => "KeyboundExchangeCounter",
+                false => "MsalMsiCounter",
+            };
+            assert_eq!(key.name(), name);
             let tags = key.labels();
             let mut tags: Vec<_> = tags
                 .map(|tag| (tag.key().to_owned(), tag.value().to_owned()))
@@ -256,6 +339,17 @@ mod counters {
             panic!("unexpected metric");
         }
     }
+
+    const EXCHANGE_VALUES: [(&str, &[&str]); 5] = [
+        ("Assertion", &["ManagedIdentity", "TokenFile", "Callback"]),
+        ("AssertionReplaced", &["false", "true"]),
+        (
+            "KeyType",
+            &["none", "software", "hardware", "keyguard", "simulated"],
+        ),
+        ("Outcome", &["Success", "Refused", "Failed"]),
+        ("TokenType", &["Bearer", "mtls_pop"]),
+    ];
 
     const VALUES: [(&str, &[&str]); 5] = [
         (
