@@ -1,0 +1,208 @@
+//! The name, the connection and the certificate of the token endpoint.
+use super::super::token_endpoint::{
+    Connection, Server, Target, guessed, judge_error, judge_name, judge_server,
+};
+use super::{assert_finding, stale};
+use crate::diagnosis::{Finding, Level};
+use crate::session;
+use keybound::tls::{TransportError, TransportErrorKind};
+use keybound::{Certificate, Error, Stage};
+use keybound_core::EndpointPolicy;
+use keybound_testing::{CertificateBuilder, shared_p256_key};
+use std::io;
+use std::time::{Duration, SystemTime};
+use url::Url;
+
+#[test]
+fn judges_the_lookup_of_a_name() {
+    let failed = || Err(io::Error::other("no such host"));
+    for (found, level, part) in [
+        (Ok(1), Level::Ok, "a.example has 1 address"),
+        (Ok(4), Level::Ok, "4 addresses"),
+        (Ok(0), Level::Problem, "no address"),
+        (failed(), Level::Problem, "cannot be resolved: no such host"),
+        (
+            Err(io::ErrorKind::TimedOut.into()),
+            Level::Problem,
+            "timed out",
+        ),
+    ] {
+        assert_finding(&judge_name("a.example", found), level, part);
+    }
+}
+
+#[test]
+fn judges_the_lifetime_of_the_servers_certificate() {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let hours = |hours: u64| Some(now + Duration::from_secs(hours * 3600));
+    for (not_after, level, part) in [
+        (None, Level::Ok, "is accepted"),
+        (hours(90 * 24), Level::Ok, "valid for 90 d 0 h"),
+        (hours(72), Level::Ok, "valid for 3 d 0 h"),
+        (hours(71), Level::Warning, "expires at 2027-01-18"),
+        (
+            Some(now - Duration::from_secs(1)),
+            Level::Warning,
+            "expires at",
+        ),
+    ] {
+        let tls = Some("TLSv1.3 by OpenSSL".to_owned());
+        let finding = judge_server(&Server { tls, not_after }, now);
+        assert_finding(&finding, level, part);
+    }
+}
+
+/// The lifetime of the certificate is checked too if the server requires one.
+#[test]
+fn judges_the_certificate_of_a_server_that_requires_one() {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let key = shared_p256_key();
+    for (hours, level, part) in [
+        (100, Level::Ok, "valid for 4 d 4 h"),
+        (10, Level::Warning, "expires at"),
+    ] {
+        let validity = now - Duration::from_secs(3600)..now + Duration::from_secs(hours * 3600);
+        let certificate = CertificateBuilder::new(key).validity(validity).sign(key);
+        let certificate = Certificate::from_der(&certificate.to_der().unwrap());
+        let kind = TransportErrorKind::ClientCertificateRejected;
+        let error = TransportError::new(kind, "why").with_server(certificate.ok());
+        let finding = judge_error(error.at(Stage::Token), false, now);
+        assert_finding(&finding, level, part);
+        assert!(
+            finding
+                .detail
+                .starts_with("the server requires a certificate")
+        );
+    }
+}
+
+#[test]
+fn judges_failed_connections() {
+    use TransportErrorKind::{
+        ClientCertificateRejected, Connect, Proxy, ServerCertificate, Timeout, Tls,
+    };
+    let now = SystemTime::UNIX_EPOCH;
+    for (kind, message, proxied, part, next_step) in [
+        (
+            Connect,
+            "refused",
+            false,
+            "no TLS connection",
+            "check that the address",
+        ),
+        (
+            Timeout,
+            "late",
+            false,
+            "did not respond in time",
+            "firewall, network security group",
+        ),
+        (
+            Timeout,
+            "late",
+            true,
+            "did not respond in time",
+            "check that the proxy runs",
+        ),
+        (Tls, "why", false, "no TLS connection", ""),
+        (
+            ServerCertificate,
+            "self-signed certificate",
+            false,
+            "is not accepted",
+            "proxy that inspects TLS; unset SSL_CERT_FILE",
+        ),
+        (
+            ServerCertificate,
+            "certificate has expired",
+            false,
+            "is not accepted",
+            "check the clock",
+        ),
+        (
+            ServerCertificate,
+            "certificate is not yet valid",
+            false,
+            "is not accepted",
+            "check the clock",
+        ),
+        (
+            Proxy,
+            "the proxy p:1 rejected the credentials",
+            true,
+            "the proxy does not connect",
+            "correct user and password",
+        ),
+        (
+            Proxy,
+            "the proxy p:1 requires credentials, and its URL has none",
+            true,
+            "the proxy does not connect",
+            "correct user and password",
+        ),
+        (
+            Proxy,
+            "the proxy p:1 rejected the tunnel with status 403",
+            true,
+            "the proxy does not connect",
+            "ask the owner of the proxy",
+        ),
+    ] {
+        let error = TransportError::new(kind, message).at(Stage::Token);
+        let finding = judge_error(error, proxied, now);
+        assert_finding(&finding, Level::Problem, part);
+        let advice = finding.next_step.as_deref().unwrap_or_default();
+        assert!(advice.contains(next_step), "{message}: {advice}");
+        // Whether this host uses an endpoint that IMDS did not name is not known.
+        let finding = guessed(finding);
+        assert_finding(
+            &finding,
+            Level::Warning,
+            "if this host uses https://mtlsauth",
+        );
+    }
+    let rejected = TransportError::new(ClientCertificateRejected, "why").at(Stage::Token);
+    let finding = judge_error(rejected, false, now);
+    assert_finding(&finding, Level::Ok, "requires a certificate");
+    // The handshake verified a certificate: the error is no error of TLS.
+    let error = TransportError::new(TransportErrorKind::Protocol, "not http");
+    let error = error.with_server(Some(stale("https://127.0.0.1").certificate));
+    let finding = judge_error(error.at(Stage::Token), false, now);
+    assert_finding(&finding, Level::Problem, "TLS works, but");
+    let ok = guessed(Finding::ok("fine"));
+    assert_finding(&ok, Level::Ok, "fine");
+}
+
+/// IMDS supplied no endpoint: the allow-list may have that of this host.
+#[test]
+fn does_not_judge_an_endpoint_that_imds_did_not_name_by_the_allow_list() {
+    let policy = EndpointPolicy::new(false);
+    let policy = policy.with_operator_hosts("centralus.mtlsauth.microsoft.com");
+    let named = Url::parse("https://mtlsauth.microsoft.com").unwrap();
+    let guess = Target::of(None, false);
+    for (target, level, part) in [
+        (guess, Level::Skipped, "not known before"),
+        (
+            Target::of(Some(named), false),
+            Level::Problem,
+            "not allowed",
+        ),
+    ] {
+        let connection = Connection {
+            target: &target,
+            allowed: target.check(&policy),
+            proxied: Ok(false),
+        };
+        let dns = Finding::ok("known");
+        let client = || {
+            Err(Error::invalid_request(
+                "connects though that is not allowed",
+            ))
+        };
+        let connecting = connection.connect(&dns, client, Duration::ZERO);
+        let connected = session::run_to_end(connecting);
+        let (finding, time) = connected.unwrap_or_else(|failure| panic!("{failure:?}"));
+        assert_finding(&finding, level, part);
+        assert!(time.is_none());
+    }
+}
