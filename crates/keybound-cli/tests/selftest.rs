@@ -1,4 +1,4 @@
-//! `keybound selftest` and `keybound doctor`: their reports for success and for failures, without secrets.
+//! `keybound selftest`: its reports for success and for failures, without secrets.
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod support;
@@ -188,84 +188,6 @@ fn fails_at_the_deadline() {
     let metadata = metadata.unwrap();
     assert_eq!(metadata["result"], "failed", "{run:#?}");
     assert_eq!(metadata["error"]["code"], "deadline_exceeded", "{run:#?}");
-}
-
-#[test]
-fn doctor_requests_no_certificate_and_no_token() {
-    let emulated = Emulated::in_this_process();
-    let run = emulated.run(&["doctor", "--simulated"]);
-    assert_eq!(run.status, Some(0), "{run:#?}");
-    let records = emulated.records();
-    let mut legs: Vec<_> = records.iter().map(|record| record.leg).collect();
-    legs.sort_unstable();
-    // The last one is the token endpoint, by a path that it does not have.
-    assert_eq!(legs, ["instance", "instance", "probe", "unknown"]);
-    let presented = records
-        .iter()
-        .find_map(|record| record.client_certificate.as_ref());
-    assert_eq!(presented, None, "no certificate is presented");
-}
-
-#[test]
-fn doctor_prints_names_of_variables_and_not_their_values() {
-    let emulated = Emulated::shared();
-    let variables = [
-        (
-            "HTTPS_PROXY",
-            "http://swordfish:swordfish@swordfish.invalid:3128",
-        ),
-        ("NO_PROXY", "swordfish.example"),
-        ("IDENTITY_ENDPOINT", "http://swordfish.example/?swordfish"),
-        ("IDENTITY_HEADER", "swordfish"),
-        ("MSAL_MSI_V2_KEY_NAME", "swordfish"),
-        ("ATTESTATION_CLIENTLIB_PATH", "/swordfish"),
-        ("MSAL_MI_IMDSV2_ALLOWED_HOSTS", "swordfish.example"),
-    ];
-    for flags in [
-        &[
-            "--source",
-            "imds",
-            "--token-endpoint",
-            "https://login.example",
-        ][..],
-        &["--source", "imds"],
-        &["--source", "app-service", "--bearer"],
-        &["--json"],
-    ] {
-        let mut command = emulated.keybound(&[&["doctor", "--timeout", "5"], flags].concat());
-        let run = support::run(command.envs(variables));
-        assert_eq!(run.status, Some(1), "{run:#?}");
-        assert!(!run.printed().contains("swordfish"), "{run:#?}");
-        for (name, _) in variables {
-            assert!(run.stdout.contains(name), "{name}: {run:#?}");
-        }
-        let address = emulated.named("imds").trim_start_matches("http://");
-        assert!(!run.stdout.contains(address), "{run:#?}");
-    }
-}
-
-/// A terminal shows styles, unless `NO_COLOR` or the kind of the terminal forbids them; nothing else does.
-#[cfg(unix)]
-#[test]
-fn doctor_has_styles_on_a_terminal_only() {
-    let arguments = ["doctor", "--imds", "http://127.0.0.1:1"];
-    let with = |variables: &[(&str, &str)]| {
-        let mut command = support::keybound(arguments);
-        command.env("TERM", "xterm").envs(variables.iter().copied());
-        command
-    };
-    for (variables, styled) in [
-        (&[][..], true),
-        (&[("NO_COLOR", "1")], false),
-        (&[("TERM", "dumb")], false),
-    ] {
-        let (status, shown) = support::terminal::run(&mut with(variables));
-        assert_eq!(status, Some(1), "{shown}");
-        assert!(shown.contains("doctor: 1 problem"), "{shown}");
-        assert_eq!(shown.contains('\u{1b}'), styled, "{variables:?}: {shown:?}");
-    }
-    let run = support::run(&mut with(&[("CLICOLOR_FORCE", "1")]));
-    assert!(!run.printed().contains('\u{1b}'), "{run:#?}");
 }
 
 fn report(emulated: &Emulated, arguments: &[&str]) -> Run {

@@ -14,6 +14,9 @@ pub(crate) async fn attestation_library(args: &HostArgs, limit: Duration) -> Fin
     if args.simulated {
         return Finding::skipped("attestation is simulated");
     }
+    if !cfg!(windows) {
+        return Finding::skipped("keys are attested on Windows only");
+    }
     let native = session::native_attestation(&args.library);
     let probe = run_blocking(Stage::Attestation, limit, move || {
         native.probe_within(limit)

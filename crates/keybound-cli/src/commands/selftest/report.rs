@@ -33,6 +33,8 @@ pub(super) struct StepResult {
     pub(super) name: &'static str,
     pub(super) outcome: Outcome,
     pub(super) detail: String,
+    /// What to do about a failure, if that is more specific than the next step of its error.
+    next_step: Option<String>,
     elapsed: Option<Duration>,
 }
 
@@ -69,7 +71,10 @@ impl StepResult {
             Level::Problem => Outcome::Failed(finding.error),
             Level::Skipped => Outcome::Skipped,
         };
-        Self::new(name, outcome, finding.detail)
+        Self {
+            next_step: finding.next_step,
+            ..Self::new(name, outcome, finding.detail)
+        }
     }
 
     fn new(name: &'static str, outcome: Outcome, detail: String) -> Self {
@@ -77,6 +82,7 @@ impl StepResult {
             name,
             outcome,
             detail,
+            next_step: None,
             elapsed: None,
         }
     }
@@ -108,7 +114,12 @@ impl StepReport {
             Outcome::Skipped => ("skipped", None),
         };
         let report = |error: Error| {
-            ErrorReport::new(&error).redacted(|text| conceal.text(text), keybound_core::redact)
+            let report = ErrorReport::new(&error);
+            let report = match &step.next_step {
+                Some(next_step) => report.with_next_step(next_step),
+                None => report,
+            };
+            report.redacted(|text| conceal.text(text), keybound_core::redact)
         };
         Self {
             step: step.name,
@@ -195,5 +206,23 @@ impl Report {
             count("skipped")
         ));
         lines.join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keybound::{ErrorKind, Stage};
+
+    #[test]
+    fn error_has_the_next_step_of_a_shared_check() {
+        let error = Error::new(ErrorKind::Unreachable, Stage::Metadata, "no connection");
+        let finding = Finding::failed("IMDS does not respond", error).with_next_step("look there");
+        let step = StepReport::new(
+            StepResult::of("probe", finding),
+            Conceal { show_ids: false },
+        );
+        assert!(step.lines()[1].ends_with("no connection; look there"));
+        assert_eq!(step.error.unwrap().next_step(), "look there");
     }
 }
