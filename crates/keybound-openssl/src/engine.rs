@@ -3,13 +3,14 @@ mod classify;
 mod close_notify_stream;
 mod tls_contexts;
 
-pub use classify::classify;
+pub use classify::{classify, describe};
 pub use close_notify_stream::CloseNotifyStream;
 pub use tls_contexts::TlsContexts;
 #[cfg(feature = "openssl")]
 pub(crate) use tls_contexts::{AllowedVersions, configure_security, present_certificate};
 
 use crate::ConnectionState;
+use crate::ffi::with_reason;
 use crate::{TransportError, TransportErrorKind};
 use openssl::ssl::{Ssl, SslVersion};
 use openssl::x509::X509VerifyResult;
@@ -39,15 +40,15 @@ impl Session {
         tcp: TcpStream,
         failed: impl FnOnce(openssl::ssl::Error) -> TransportError,
     ) -> Result<CloseNotifyStream<TcpStream>, TransportError> {
-        let mut stream = SslStream::new(self.ssl, tcp).map_err(|error| {
-            TransportError::new(TransportErrorKind::Tls, "no tls stream can be created")
-                .with_source(error)
+        let mut stream = SslStream::new(self.ssl, tcp).map_err(|errors| {
+            let message = with_reason("no tls stream can be created", &errors);
+            TransportError::new(TransportErrorKind::Tls, message)
         })?;
         Pin::new(&mut stream).connect().await.map_err(failed)?;
         let verified = stream.ssl().verify_result();
         if verified != X509VerifyResult::OK {
             // The caller checks this state before it sends anything.
-            self.state.reject_server(verified.error_string());
+            self.state.reject_server(verified.error_string(), None);
         }
         self.state.set_version(match stream.ssl().version2() {
             Some(SslVersion::TLS1_2) => "TLSv1.2",

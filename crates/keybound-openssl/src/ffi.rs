@@ -13,7 +13,7 @@ mod ssl_context;
 mod system_trust;
 
 pub(crate) use callbacks::on_verify;
-pub(crate) use errors::settings_rejected;
+pub(crate) use errors::{reasons, settings_rejected, with_reason};
 pub(crate) use host_verification::{CHAIN_FLAGS, set_expected_host};
 pub(crate) use library_context::LibraryContext;
 #[cfg(feature = "server")]

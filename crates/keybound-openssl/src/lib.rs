@@ -20,7 +20,7 @@ pub mod server;
 mod trust_anchors;
 
 // The public interface.
-pub use engine::{CloseNotifyStream, Session, TlsContexts, classify};
+pub use engine::{CloseNotifyStream, Session, TlsContexts, classify, describe};
 pub use ffi::warm_up;
 pub use trust_anchors::TrustAnchors;
 #[cfg(feature = "openssl")]

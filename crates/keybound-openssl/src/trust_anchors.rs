@@ -1,6 +1,6 @@
 mod pem;
 
-use crate::ffi::LibraryContext;
+use crate::ffi::{LibraryContext, with_reason};
 use crate::{TransportError, TransportErrorKind};
 use std::fmt;
 use std::sync::Arc;
@@ -86,11 +86,11 @@ fn certificates(text: &[u8]) -> Result<Vec<Arc<[u8]>>, TransportError> {
         |message: String| TransportError::new(TransportErrorKind::InvalidRequest, message);
     let library = LibraryContext::get()?;
     let read = |block: pem::Block<'_>| {
-        let malformed = || invalid("a certificate of the trust anchors is malformed".to_owned());
-        let content = block.content.ok_or_else(malformed)?;
+        let malformed = "a certificate of the trust anchors is malformed";
+        let content = block.content.ok_or_else(|| invalid(malformed.to_owned()))?;
         match library.anchor(&content) {
             Ok(_) => Ok(Arc::from(content)),
-            Err(errors) => Err(malformed().with_source(errors)),
+            Err(errors) => Err(invalid(with_reason(malformed, &errors))),
         }
     };
     let found: Vec<_> = pem::blocks(text)

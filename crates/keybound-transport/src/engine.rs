@@ -175,3 +175,8 @@ pub(crate) fn classify(error: &(dyn Error + 'static)) -> Option<TlsErrorClass> {
     }
     openssl::classify(error)
 }
+
+/// The text of this error, without its causes, if its own text is not in words.
+pub(crate) fn describe(error: &(dyn Error + 'static)) -> Option<String> {
+    openssl::describe(error)
+}

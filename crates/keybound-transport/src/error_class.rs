@@ -1,4 +1,4 @@
-use crate::engine::classify;
+use crate::engine::{classify, describe};
 use keybound_core::tls::TlsErrorClass;
 use std::error::Error;
 use std::io;
@@ -12,6 +12,8 @@ pub(crate) struct ErrorClass {
     pub(crate) is_tls: bool,
     /// The class of the TLS library's error.
     pub(crate) tls: TlsErrorClass,
+    /// The text of the TLS library's error, if its own text is not in words.
+    pub(crate) text: Option<String>,
 }
 
 impl ErrorClass {
@@ -25,6 +27,7 @@ impl ErrorClass {
                 class.is_tls = true;
                 class.closed |= tls.closed;
                 class.tls.merge(&tls);
+                class.text = class.text.or_else(|| describe(error));
             }
             if let Some(error) = error.downcast_ref::<io::Error>() {
                 class.closed |= is_closed(error);

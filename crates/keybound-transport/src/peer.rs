@@ -1,7 +1,7 @@
 use crate::error_class::ErrorClass;
 use crate::{TransportError, TransportErrorKind};
-use keybound_core::Certificate;
-use keybound_core::tls::ConnectionState;
+use keybound_core::BoxError;
+use keybound_core::tls::{ConnectionState, ServerCertificate};
 use keybound_keys::LastKeyError;
 use std::error::Error;
 use std::sync::Arc;
@@ -50,14 +50,14 @@ impl Peer {
         error: impl Error + Send + Sync + 'static,
     ) -> TransportError {
         let failed = self.handshake_error(error);
-        failed.with_server(self.verified_server())
+        self.with_certificates(failed)
     }
 
     fn handshake_error(&self, error: impl Error + Send + Sync + 'static) -> TransportError {
         use TransportErrorKind::{Connect, HostUnsupported, Tls};
         let class = ErrorClass::of(&error);
         if let Some(classified) = self.classified(&class) {
-            return or_source(classified, error);
+            return or_source(classified, class, error);
         }
         let name = &self.name;
         let state = self.state.as_deref();
@@ -79,13 +79,13 @@ impl Peer {
         } else {
             TransportError::new(Tls, format!("the tls handshake with {name} failed"))
         };
-        failed.with_source(error)
+        failed.with_source(in_words(class, error))
     }
 
     /// The error of sending a request or reading its response.
     pub(crate) fn exchange_failed(&self, error: hyper::Error) -> TransportError {
         let failed = self.exchange_error(error);
-        failed.with_server(self.verified_server())
+        self.with_certificates(failed)
     }
 
     fn exchange_error(&self, error: hyper::Error) -> TransportError {
@@ -96,7 +96,7 @@ impl Peer {
         } else if error.is_parse() {
             (Protocol, "sent a response that is not http/1.1")
         } else if let Some(classified) = self.classified(&class) {
-            return or_source(classified, error);
+            return or_source(classified, class, error);
         } else if error.is_user() {
             (
                 InvalidRequest,
@@ -119,13 +119,20 @@ impl Peer {
         } else {
             failed
         }
-        .with_source(error)
+        .with_source(in_words(class, error))
     }
 
-    fn verified_server(&self) -> Option<Certificate> {
-        let state = self.state.as_deref();
-        let verified = state.filter(|state| state.has_verified_server())?;
-        verified.server_certificate()?.parse().ok()
+    /// Adds the certificate of the server that was verified, or the one for which it was rejected.
+    fn with_certificates(&self, error: TransportError) -> TransportError {
+        let Some(state) = self.state.as_deref() else {
+            return error;
+        };
+        let verified = state.server_certificate();
+        let verified = verified.filter(|_| state.has_verified_server());
+        let parse = |certificate: Option<&ServerCertificate>| certificate?.parse().ok();
+        error
+            .with_server(parse(verified))
+            .with_rejected(parse(state.rejected_certificate()))
     }
 
     /// The error of a connection that was closed before a request.
@@ -205,11 +212,25 @@ impl Peer {
     }
 }
 
-/// Adds the source to an error that has none.
-fn or_source(error: TransportError, source: impl Error + Send + Sync + 'static) -> TransportError {
+/// Adds the source to an error that has none. For a rejected server, the source says less than the reason in the error.
+fn or_source(
+    error: TransportError,
+    class: ErrorClass,
+    source: impl Error + Send + Sync + 'static,
+) -> TransportError {
     match error.source() {
-        Some(_) => error,
-        None => error.with_source(source),
+        None if error.kind() != TransportErrorKind::ServerCertificate => {
+            error.with_source(in_words(class, source))
+        }
+        _ => error,
+    }
+}
+
+/// The error as a source: as the text of the TLS library's error, if its own text is not in words.
+fn in_words(class: ErrorClass, error: impl Error + Send + Sync + 'static) -> BoxError {
+    match class.text {
+        Some(text) => text.into(),
+        None => error.into(),
     }
 }
 
@@ -239,7 +260,7 @@ mod tests {
         let rejections: [fn(&ConnectionState); 2] = [
             |state| {
                 state.on_server_certificate(b"one");
-                state.reject_server("expired");
+                state.reject_server("expired", None);
             },
             |state| {
                 state.on_server_certificate(b"one");

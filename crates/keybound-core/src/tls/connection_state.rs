@@ -30,7 +30,7 @@ pub struct ConnectionState {
     violation: OnceLock<&'static str>,
     /// Whether a caller's own TLS stack uses the connection; it does not call [`on_response`](Self::on_response).
     for_caller: bool,
-    server_rejection: OnceLock<&'static str>,
+    server_rejection: OnceLock<Rejection>,
     version: OnceLock<&'static str>,
     /// Whether the server sent an alert that rejects a certificate, if the TLS library reports alerts.
     certificate_alert: AtomicBool,
@@ -114,7 +114,14 @@ impl ConnectionState {
 
     /// Why the server's certificate was rejected.
     pub fn server_rejection(&self) -> Option<&'static str> {
-        self.server_rejection.get().copied()
+        self.server_rejection
+            .get()
+            .map(|rejection| rejection.reason)
+    }
+
+    /// The certificate for which the server was rejected, its own or one of its issuers, if the TLS library names it.
+    pub fn rejected_certificate(&self) -> Option<&ServerCertificate> {
+        self.server_rejection.get()?.certificate.as_ref()
     }
 
     /// The TLS version; empty before the end of the first handshake.
@@ -127,9 +134,12 @@ impl ConnectionState {
         let _ = self.version.set(name);
     }
 
-    /// Rejects the server's certificate; the first reason counts.
-    pub fn reject_server(&self, reason: &'static str) {
-        let _ = self.server_rejection.set(reason);
+    /// Rejects the server's certificate, for the certificate of its chain with this DER; the first reason counts.
+    pub fn reject_server(&self, reason: &'static str, certificate: Option<&[u8]>) {
+        let _ = self.server_rejection.set(Rejection {
+            reason,
+            certificate: certificate.map(|der| ServerCertificate(der.into())),
+        });
     }
 
     /// Whether the server sent an alert that rejects a client certificate.
@@ -233,7 +243,8 @@ impl ConnectionState {
         let is_pinned = |pinned| Sha1Thumbprint::of_der(certificate) == pinned;
         let is_expected = self.pinned.is_none_or(is_pinned);
         if !is_expected {
-            self.reject_server("its SHA-1 thumbprint is not the pinned one");
+            let reason = "its SHA-1 thumbprint is not the pinned one";
+            self.reject_server(reason, Some(certificate));
         }
         let first = || ServerCertificate(certificate.into());
         let is_same = *self.server.get_or_init(first).0 == *certificate;
@@ -242,6 +253,13 @@ impl ConnectionState {
         }
         is_same && is_expected
     }
+}
+
+/// Why a server is rejected.
+#[derive(Debug)]
+struct Rejection {
+    reason: &'static str,
+    certificate: Option<ServerCertificate>,
 }
 
 /// The certificate of a TLS server in DER. Cloning is cheap.

@@ -9,6 +9,7 @@ pub struct TransportError {
     message: Cow<'static, str>,
     connection_lost: bool,
     server: Option<Certificate>,
+    rejected: Option<Certificate>,
     source: Option<BoxError>,
 }
 
@@ -20,6 +21,7 @@ impl TransportError {
             message: message.into(),
             connection_lost: false,
             server: None,
+            rejected: None,
             source: None,
         }
     }
@@ -28,6 +30,13 @@ impl TransportError {
     #[must_use]
     pub fn with_server(mut self, certificate: Option<Certificate>) -> Self {
         self.server = certificate;
+        self
+    }
+
+    /// Adds the certificate for which the server was rejected.
+    #[must_use]
+    pub fn with_rejected(mut self, certificate: Option<Certificate>) -> Self {
+        self.rejected = certificate;
         self
     }
 
@@ -53,6 +62,11 @@ impl TransportError {
     /// The certificate of the server, if the handshake verified it before the error, and it can be read.
     pub fn server_certificate(&self) -> Option<&Certificate> {
         self.server.as_ref()
+    }
+
+    /// The certificate for which the server was rejected, its own or one of its issuers, if the TLS library names it and it can be read.
+    pub fn rejected_certificate(&self) -> Option<&Certificate> {
+        self.rejected.as_ref()
     }
 
     /// Whether there was no connection (a name without an address, no route, refused), or it was closed before the response

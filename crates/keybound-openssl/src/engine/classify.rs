@@ -1,5 +1,5 @@
-//! The classes of OpenSSL's errors.
-use crate::ffi::provider_name;
+//! The classes of OpenSSL's errors, and their texts.
+use crate::ffi::{provider_name, reasons};
 use keybound_core::tls::{TlsErrorClass, is_certificate_alert};
 use openssl::error::ErrorStack;
 use openssl::ssl;
@@ -24,6 +24,13 @@ pub fn classify(error: &(dyn Error + 'static)) -> Option<TlsErrorClass> {
         }
     }
     Some(class)
+}
+
+/// The reasons of an error of OpenSSL in words. `None` if it is another error, or has no reasons: OpenSSL's own text has codes, names
+/// of functions and positions in its source.
+pub fn describe(error: &(dyn Error + 'static)) -> Option<String> {
+    let of_tls = error.downcast_ref().and_then(ssl::Error::ssl_error);
+    reasons(of_tls.or_else(|| error.downcast_ref())?)
 }
 
 /// `ERR_LIB_SSL`: the error is libssl's.

@@ -4,7 +4,7 @@ use crate::Host;
 use crate::ffi::{
     CHAIN_FLAGS, LibraryContext, ProviderKey, apply_security_policy, disable_resumption,
     offer_post_handshake_auth, on_verify, set_certificate_callback, set_expected_host,
-    set_message_callback, set_pinned_verification, settings_rejected,
+    set_message_callback, set_pinned_verification, settings_rejected, with_reason,
 };
 use crate::{
     ClientIdentity, TlsEngine, TlsVersions, TransportError, TransportErrorKind, TrustAnchors,
@@ -124,12 +124,9 @@ impl TlsContexts {
             set_name(&mut ssl, host)?;
             Ok(ssl)
         };
-        let mut ssl = create().map_err(|error| {
-            TransportError::new(
-                TransportErrorKind::Tls,
-                format!("no tls client can be created for {host}"),
-            )
-            .with_source(error)
+        let mut ssl = create().map_err(|errors| {
+            let message = format!("no tls client can be created for {host}");
+            TransportError::new(TransportErrorKind::Tls, with_reason(&message, &errors))
         })?;
         ssl.set_ex_data(LibraryContext::get()?.state(), Arc::clone(&state));
         Ok(Session { ssl, state })

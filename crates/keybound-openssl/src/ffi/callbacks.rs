@@ -47,7 +47,8 @@ pub(crate) fn on_verify(verified: bool, store: &mut X509StoreContextRef) -> bool
         return false;
     };
     if !verified {
-        state.reject_server(store.error().error_string());
+        let certificate = store.current_cert();
+        reject(state, store.error(), certificate);
         return false;
     }
     if store.error_depth() > 0 {
@@ -86,7 +87,13 @@ fn check_pinned(state: &ConnectionState, leaf: &X509Ref) -> Result<(), X509Verif
     if !state.is_pinned() || !state.on_server_certificate(&der) {
         return Err(other);
     }
-    check_key(leaf).inspect_err(|error| state.reject_server(error.error_string()))
+    check_key(leaf).inspect_err(|error| reject(state, *error, Some(leaf)))
+}
+
+/// Records why the server is rejected, and for which certificate of its chain.
+fn reject(state: &ConnectionState, reason: X509VerifyResult, certificate: Option<&X509Ref>) {
+    let der = certificate.and_then(|certificate| certificate.to_der().ok());
+    state.reject_server(reason.error_string(), der.as_deref());
 }
 
 fn check_key(leaf: &X509Ref) -> Result<(), X509VerifyResult> {
@@ -109,7 +116,7 @@ fn check_leaf(
         .current_cert()
         .ok_or(X509VerifyResult::APPLICATION_VERIFICATION)?;
     check_expected_host(store, leaf)
-        .inspect_err(|mismatch| state.reject_server(mismatch.error_string()))?;
+        .inspect_err(|mismatch| reject(state, *mismatch, Some(leaf)))?;
     let same = leaf
         .to_der()
         .is_ok_and(|der| state.on_server_certificate(&der));

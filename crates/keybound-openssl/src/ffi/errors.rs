@@ -8,21 +8,31 @@ pub(crate) fn unsupported(message: String) -> TransportError {
 
 /// The error of a host whose OpenSSL rejects the client's settings.
 pub(crate) fn settings_rejected(errors: ErrorStack) -> TransportError {
-    unsupported("the host's OpenSSL rejects the settings of the client".to_owned())
-        .with_source(errors)
+    unsupported(with_reason(
+        "the host's OpenSSL rejects the settings of the client",
+        &errors,
+    ))
 }
 
 /// Adds OpenSSL's first reason to a message.
-pub(super) fn with_reason(message: &str, errors: &ErrorStack) -> String {
-    let reason = errors.errors().iter().find_map(|error| {
-        let reason = error.reason()?;
-        Some(match error.data() {
-            Some(data) if !data.is_empty() => format!("{reason} ({data})"),
-            _ => reason.to_owned(),
-        })
-    });
-    match reason {
+pub(crate) fn with_reason(message: &str, errors: &ErrorStack) -> String {
+    match errors.errors().iter().find_map(reason) {
         Some(reason) => format!("{message}: {reason}"),
         None => message.to_owned(),
     }
+}
+
+/// All reasons, the first one first; `None` if there are none.
+pub(crate) fn reasons(errors: &ErrorStack) -> Option<String> {
+    let mut reasons: Vec<_> = errors.errors().iter().filter_map(reason).collect();
+    reasons.dedup();
+    (!reasons.is_empty()).then(|| reasons.join(", "))
+}
+
+fn reason(error: &openssl::error::Error) -> Option<String> {
+    let reason = error.reason()?;
+    Some(match error.data() {
+        Some(data) if !data.is_empty() => format!("{reason} ({data})"),
+        _ => reason.to_owned(),
+    })
 }

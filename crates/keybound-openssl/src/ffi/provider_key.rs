@@ -27,9 +27,9 @@ impl ProviderKey {
         library: &LibraryContext,
         signer: Arc<dyn BindingKey>,
     ) -> Result<Self, TransportError> {
-        let public = Rsa::public_key_from_der(signer.public_key_der()).map_err(|error| {
-            TransportError::new(TransportErrorKind::Key, "the binding key is not an RSA key")
-                .with_source(error)
+        let public = Rsa::public_key_from_der(signer.public_key_der()).map_err(|errors| {
+            let message = with_reason("the binding key is not an RSA key", &errors);
+            TransportError::new(TransportErrorKind::Key, message)
         })?;
         let last_error = Arc::new(LastKeyError::default());
         let key = Arc::new(Key::new(

@@ -95,5 +95,9 @@ pub(crate) fn classify(_: &(dyn Error + 'static)) -> Option<TlsErrorClass> {
     None
 }
 
+pub(crate) fn describe(_: &(dyn Error + 'static)) -> Option<String> {
+    None
+}
+
 /// Does nothing in this build; with OpenSSL, initializes what all clients share.
 pub fn warm_up() {}

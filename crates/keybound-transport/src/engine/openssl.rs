@@ -1,3 +1,3 @@
 //! OpenSSL as the TLS library. In builds without it, `no_openssl.rs` is this module.
-pub(crate) use keybound_openssl::{Session, TlsContexts, classify};
+pub(crate) use keybound_openssl::{Session, TlsContexts, classify, describe};
 pub use keybound_openssl::{TrustAnchors, warm_up};

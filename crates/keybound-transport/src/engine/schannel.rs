@@ -67,7 +67,11 @@ impl Session {
 /// crate returns instead of other errors of the certificate.
 fn verify(state: &ConnectionState, host: &Host, result: &CertValidationResult) -> io::Result<()> {
     let reject = |error: io::Error| {
-        state.reject_server(classify::reason(&error));
+        let leaf = result.chain().and_then(|chain| chain.get(0));
+        state.reject_server(
+            classify::reason(&error),
+            leaf.as_ref().map(CertContext::to_der),
+        );
         error
     };
     // The crate calls back for each message after a handshake of TLS 1.3.

@@ -7,8 +7,9 @@ use crate::support::server::{
 use crate::support::{ClientBuilder, client_builder, error_chain, get};
 use keybound_openssl::server::request_client_certificate;
 use keybound_testing::http1::{read_request, write_response};
-use keybound_transport::{TlsEngine, TransportErrorKind, TrustAnchors};
+use keybound_transport::{TlsEngine, TlsVersions, TransportErrorKind, TrustAnchors, VersionPolicy};
 use openssl::ssl::SslVersion;
+use std::error::Error as _;
 
 async fn server(authority: &Authority, leaf: Leaf) -> Server {
     let server_config = ServerConfig {
@@ -42,6 +43,7 @@ async fn rejects_unverified_servers_with_name_and_reason() {
             "unable to get local issuer certificate",
         ),
     ] {
+        let presented = leaf.pem();
         let server = server(&authority, leaf).await;
         let error = get(&client, &server.uri("/")).await.unwrap_err();
         assert_eq!(error.kind(), TransportErrorKind::ServerCertificate);
@@ -50,8 +52,48 @@ async fn rejects_unverified_servers_with_name_and_reason() {
             text.contains("localhost") && text.contains(reason),
             "{text}"
         );
+        assert!(error.source().is_none(), "{:?}", error.source());
+        let rejected = error.rejected_certificate().unwrap();
+        assert_eq!(rejected.to_pem().into_bytes(), presented, "{reason}");
+        assert!(error.server_certificate().is_none());
         assert_eq!(server.requests(), 0);
     }
+}
+
+/// An intermediate authority without its issuer.
+#[tokio::test]
+async fn names_the_certificate_of_the_chain_that_is_rejected() {
+    let authority = Authority::new("test authority");
+    let middle = Authority::new("other root").intermediate("other authority");
+    let leaf = middle.server("localhost").with_chain(&[&middle]);
+    let server = server(&authority, leaf).await;
+    let client = client_builder(&authority).build().unwrap();
+    let error = get(&client, &server.uri("/")).await.unwrap_err();
+    let rejected = error.rejected_certificate().unwrap();
+    assert_eq!(rejected.common_name(), Some("other authority"));
+    assert!(rejected.issuer().contains("other root"), "{rejected:?}");
+}
+
+/// OpenSSL's own text has codes, names of functions and positions in its source.
+#[tokio::test]
+async fn errors_of_tls_are_in_words() {
+    let authority = Authority::new("test authority");
+    let server_config = ServerConfig {
+        leaf: authority.server("localhost"),
+        version: Some(SslVersion::TLS1_2),
+        client_auth: ClientAuth::None,
+        client_ca: authority.clone(),
+    };
+    let server = resource_server(server_config.context()).await;
+    let client = client_builder(&authority)
+        .versions(VersionPolicy::default().with_host("localhost", TlsVersions::Tls13))
+        .build()
+        .unwrap();
+    let error = get(&client, &server.uri("/")).await.unwrap_err();
+    let source = error.source().unwrap().to_string();
+    assert!(source.contains("alert protocol version"), "{source}");
+    assert!(!source.contains("error:"), "{source}");
+    assert!(!source.contains(".c:"), "{source}");
 }
 
 #[tokio::test]
