@@ -188,6 +188,7 @@ keybound_testing::cases! {
     doctor_proxy
     doctor_proxy_malformed
     doctor_skewed_clock
+    doctor_untrusted_server
     doctor_v2_disabled
     get_token_app
     get_token_app_other_identity

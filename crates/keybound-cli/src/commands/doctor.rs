@@ -5,6 +5,7 @@ mod examination;
 mod host;
 mod progress;
 mod proxies;
+mod rejected_server;
 mod report;
 #[cfg(test)]
 mod tests;

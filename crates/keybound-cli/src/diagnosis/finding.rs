@@ -10,6 +10,8 @@ pub(crate) struct Finding {
     pub(crate) next_step: Option<String>,
     /// The error of the library, if it is the reason.
     pub(crate) error: Option<Error>,
+    /// Whether the detail says all that the error says.
+    pub(crate) is_explained: bool,
 }
 
 /// The judgement of a finding, in the order of severity.
@@ -59,6 +61,14 @@ impl Finding {
         Self::new(Level::Problem, detail, Some(next_step), Some(error))
     }
 
+    /// The same, with a detail that says all that the error says.
+    pub(crate) fn explained(self) -> Self {
+        Self {
+            is_explained: true,
+            ..self
+        }
+    }
+
     /// The same with another next step than that of the error.
     pub(crate) fn with_next_step(self, next_step: impl Into<String>) -> Self {
         Self {
@@ -86,6 +96,7 @@ impl Finding {
             detail: detail.into(),
             next_step,
             error,
+            is_explained: false,
         }
     }
 }

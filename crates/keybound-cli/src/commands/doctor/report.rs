@@ -49,6 +49,8 @@ struct CheckReport {
     error: Option<ErrorReport>,
     #[serde(skip)]
     level: Level,
+    #[serde(skip)]
+    is_explained: bool,
 }
 
 impl Report {
@@ -148,6 +150,7 @@ impl CheckReport {
             detail,
             next_step,
             error,
+            is_explained,
         } = check.finding;
         let error = error.map(|error| {
             let text = |part: &str| conceal.text(&variables.mask(part));
@@ -166,14 +169,15 @@ impl CheckReport {
             elapsed_ms: check.elapsed.map(millis),
             error,
             level,
+            is_explained,
         }
     }
 
     /// The result, the name and what was found, then what to do about it.
     fn lines(&self) -> Vec<String> {
         let found = match &self.error {
-            Some(error) => format!("{}: {}", self.detail, error.reason()),
-            None => self.detail.clone(),
+            Some(error) if !self.is_explained => format!("{}: {}", self.detail, error.reason()),
+            _ => self.detail.clone(),
         };
         // Names of variables are limited by themselves.
         let limit = match self.check {

@@ -5,6 +5,7 @@ mod clock;
 mod documentation;
 mod environment;
 mod proxies;
+mod rejected_server;
 mod report;
 mod token_endpoint;
 

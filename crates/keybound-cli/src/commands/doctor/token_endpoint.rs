@@ -1,5 +1,6 @@
 //! The connection to the token endpoint: its name, its TLS, its certificate.
 use super::clock::ServiceTime;
+use super::rejected_server;
 use crate::diagnosis::{Finding, Level};
 use crate::text::{rfc3339, span};
 use crate::{emulation, report};
@@ -242,12 +243,12 @@ pub(super) fn judge_error(error: Error, proxied: bool, now: SystemTime) -> Findi
         };
         return judge_server(&server, now);
     }
+    if kind == Some(TransportErrorKind::ServerCertificate) {
+        return rejected_server::judge(error);
+    }
     let detail = match kind {
         Some(TransportErrorKind::Proxy) => "the proxy does not connect to the token endpoint",
         Some(TransportErrorKind::Timeout) => "the token endpoint did not respond in time",
-        Some(TransportErrorKind::ServerCertificate) => {
-            "the certificate of the token endpoint is not accepted"
-        }
         _ if not_after.is_some() => "TLS works, but the token endpoint sends no valid response",
         _ => "no TLS connection to the token endpoint",
     };
@@ -279,17 +280,11 @@ fn next_step(
         TransportErrorKind::Proxy if contains(&["rejected the tunnel"]) => {
             "ask the owner of the proxy to allow connections to the token endpoint"
         }
-        TransportErrorKind::ServerCertificate if contains(&["expired", "not yet valid"]) => {
-            "check the clock of this host first: the certificate may be valid at the right time; then check which server or proxy presents it"
-        }
-        TransportErrorKind::ServerCertificate => {
-            "find out who issued the certificate: exempt the token endpoint from a proxy that inspects TLS; unset SSL_CERT_FILE and SSL_CERT_DIR if they are wrong; --ca-file only for a private CA of your own"
-        }
         _ => return None,
     })
 }
 
-fn transport_error(error: &Error) -> Option<&TransportError> {
+pub(super) fn transport_error(error: &Error) -> Option<&TransportError> {
     std::error::Error::source(error)?.downcast_ref()
 }
 

@@ -78,9 +78,7 @@ fn judges_the_certificate_of_a_server_that_requires_one() {
 
 #[test]
 fn judges_failed_connections() {
-    use TransportErrorKind::{
-        ClientCertificateRejected, Connect, Proxy, ServerCertificate, Timeout, Tls,
-    };
+    use TransportErrorKind::{ClientCertificateRejected, Connect, Proxy, Timeout, Tls};
     let now = SystemTime::UNIX_EPOCH;
     for (kind, message, proxied, part, next_step) in [
         (
@@ -105,27 +103,6 @@ fn judges_failed_connections() {
             "check that the proxy runs",
         ),
         (Tls, "why", false, "no TLS connection", ""),
-        (
-            ServerCertificate,
-            "self-signed certificate",
-            false,
-            "is not accepted",
-            "proxy that inspects TLS; unset SSL_CERT_FILE",
-        ),
-        (
-            ServerCertificate,
-            "certificate has expired",
-            false,
-            "is not accepted",
-            "check the clock",
-        ),
-        (
-            ServerCertificate,
-            "certificate is not yet valid",
-            false,
-            "is not accepted",
-            "check the clock",
-        ),
         (
             Proxy,
             "the proxy p:1 rejected the credentials",
