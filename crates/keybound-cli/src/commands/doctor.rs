@@ -1,6 +1,7 @@
 //! Why tokens work on this host, or do not, at a glance. Creates no key, requests no token, and changes nothing on the host.
 mod certificates;
 mod clock;
+mod columns;
 mod examination;
 mod host;
 mod progress;

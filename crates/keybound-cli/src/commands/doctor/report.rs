@@ -1,4 +1,5 @@
 //! What the checks found, as one screen of text and as JSON.
+use super::columns::{fitted, wrapped};
 use super::examination::Check;
 use super::variables::Variables;
 use crate::args::DoctorArgs;
@@ -83,13 +84,16 @@ impl Report {
         let program = &self.program;
         let mut lines = vec![
             format!("keybound {}, {}", program.version, self.time),
-            printable(&format!("{} ({})", program.os, program.architecture), 79),
+            fitted(
+                &format!("{} ({})", program.os, program.architecture),
+                SCREEN,
+            ),
             self.request.text(),
             String::new(),
         ];
         lines.extend(self.checks.iter().flat_map(|check| check.lines()));
         lines.push(String::new());
-        lines.push(self.summary());
+        lines.extend(wrapped(&self.summary(), SCREEN));
         lines.join("\n")
     }
 
@@ -184,9 +188,10 @@ impl CheckReport {
             "environment" => MAX_NAMES,
             _ => MAX_TEXT,
         };
-        let mut lines = wrapped(&printable(&found, limit));
+        let mut lines = wrapped(&printable(&found, limit), WIDTH);
         if let Some(next) = &self.next_step {
-            lines.extend(wrapped(&printable(&format!("next: {next}"), MAX_TEXT)));
+            let next = printable(&format!("next: {next}"), MAX_TEXT);
+            lines.extend(wrapped(&next, WIDTH));
         }
         let style = style(self.level);
         let head = format!("{style}{:<8}{style:#} {:<12} ", self.result, self.check);
@@ -197,34 +202,6 @@ impl CheckReport {
         };
         lines.into_iter().enumerate().map(line).collect()
     }
-}
-
-/// Lines of at most as many characters as a screen has beside the names. A longer word is broken.
-fn wrapped(text: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    let mut length = 0;
-    for word in text.split_whitespace().flat_map(pieces) {
-        let width = word.chars().count();
-        if length > 0 && length + 1 + width > WIDTH {
-            lines.push(std::mem::take(&mut line));
-            length = 0;
-        }
-        if length > 0 {
-            line.push(' ');
-            length += 1;
-        }
-        line.push_str(&word);
-        length += width;
-    }
-    lines.push(line);
-    lines
-}
-
-fn pieces(word: &str) -> Vec<String> {
-    let characters: Vec<_> = word.chars().collect();
-    let pieces = characters.chunks(WIDTH);
-    pieces.map(|piece| piece.iter().collect()).collect()
 }
 
 fn style(level: Level) -> Style {
@@ -238,7 +215,8 @@ fn style(level: Level) -> Style {
 
 /// The columns of the result and the name.
 const INDENT: usize = 22;
-const WIDTH: usize = 80 - INDENT;
+const WIDTH: usize = SCREEN - INDENT;
+const SCREEN: usize = 80;
 /// Of one text, in characters: services may send any number.
 const MAX_TEXT: usize = 300;
 const MAX_NAMES: usize = 2000;

@@ -58,6 +58,17 @@ fn shows_a_stale_certificate_of_the_store() {
     assert_eq!(store.entries().len(), 1, "the store does not change");
 }
 
+fn wide_error() -> String {
+    let text = "世界 🙂🙂🙂 ｗｉｄｅ 한국어 ".repeat(20) + &"仮".repeat(200);
+    format!(r#"{{"error":"x","error_description":"{text}"}}"#)
+}
+
+/// The columns of a line on a terminal. Of the tests' characters, those from CJK on have two.
+fn columns(line: &str) -> usize {
+    let is_wide = |c: &char| *c >= '\u{2e80}' && *c != char::REPLACEMENT_CHARACTER;
+    line.chars().count() + line.chars().filter(is_wide).count()
+}
+
 /// Whatever services send, a report has printable lines of at most 80 columns, at most one screen of them, and no secret.
 #[test]
 fn hostile_texts_stay_on_one_screen() {
@@ -73,13 +84,19 @@ fn hostile_texts_stay_on_one_screen() {
         r#"instance=set-field:securityProfile={"securityType":"[2J\u202e\u001b[31m"}"#.to_owned(),
         "instance=not-http".to_owned(),
         "probe=oversized".to_owned(),
+        // Wide characters, and words longer than a line.
+        format!("probe=status:403,Server=IMDS/1,body={}", wide_error()),
+        format!(
+            r#"instance=set-field:securityProfile={{"securityType":"{}"}}"#,
+            "🙂".repeat(99)
+        ),
     ] {
         let emulator = Emulator::start(Config::default()).unwrap();
         emulator.inject(fault.parse().unwrap()).unwrap();
         let report = report(&emulator, &Arc::default(), &[]);
         let text = anstream::adapter::strip_str(&report.text()).to_string();
         for line in text.lines() {
-            assert!(line.chars().count() <= 80, "{fault}: {line}");
+            assert!(columns(line) <= 80, "{fault}: {line}");
         }
         assert!(text.lines().count() <= 40, "{fault}: {text}");
         let json = crate::json::document(&report).unwrap();
