@@ -13,7 +13,7 @@ pub(crate) enum Exit {
     /// The status of the command that `emulator --exec` ran: 128 + N if signal N ended it, 127 if it was not found, 126
     /// if it could not be run.
     Child(u8),
-    /// 128 + N: signal N ended `demo` or `emulator`.
+    /// 128 + N: signal N ended `demo`, `doctor` or `emulator`.
     Stopped(Received),
 }
 

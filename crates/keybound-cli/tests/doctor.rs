@@ -84,6 +84,20 @@ fn has_styles_on_a_terminal_only() {
     assert!(!run.printed().contains('\u{1b}'), "{run:#?}");
 }
 
+/// The line that names the running checks does not remain on the terminal.
+#[cfg(unix)]
+#[test]
+fn interrupt_removes_the_line_of_progress() {
+    // Accepts connections, and never responds.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let imds = format!("http://{}", silent.local_addr().unwrap());
+    let mut command = support::keybound(["doctor", "--imds", &imds]);
+    let (status, shown) = support::terminal::interrupt(&mut command, "waiting for imds");
+    assert_eq!(status, Some(130), "{shown:?}");
+    let removed = format!("\r{}\r", " ".repeat(79));
+    assert!(shown.ends_with(&removed), "{shown:?}");
+}
+
 #[test]
 fn shares_its_checks_with_selftest() {
     let emulated = Emulated::in_this_process();

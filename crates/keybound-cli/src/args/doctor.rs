@@ -64,4 +64,4 @@ JSON:
   Checks: source, environment, imds, machine, binding, attestation, certificates, proxy, dns, tls,
   clock
 
-Exit codes: 0 no problem, perhaps warnings, 1 a problem, 2 wrong usage.";
+Exit codes: 0 no problem, perhaps warnings, 1 a problem, 2 wrong usage, 128 + N signal N stopped it.";

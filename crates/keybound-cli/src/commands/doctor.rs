@@ -17,17 +17,21 @@ use crate::args::DoctorArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::session::run_to_end;
-use crate::{json, out, steps};
-use examination::Examination;
+use crate::signals::{Received, Signals};
+use crate::{json, out, signals, steps};
+use examination::{Check, Examination};
 use report::Report;
 use variables::Variables;
 
-/// Runs all checks, prints what they found, and succeeds unless one found a problem.
+/// Runs all checks, prints what they found, and succeeds unless one found a problem. A signal ends it without a report.
 pub(crate) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     let _steps = steps::log(args.verbose, "keybound");
     let report = match Examination::new(args) {
         Ok(examination) => {
-            let checks = run_to_end(examination.run())?;
+            let checks = match run_to_end(run_or_stop(&examination))?? {
+                End::Checked(checks) => checks,
+                End::Stopped(received) => return Ok(Exit::Stopped(received)),
+            };
             Report::new(args, checks, examination.variables())
         }
         Err(failure) => {
@@ -43,5 +47,20 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     Ok(match report.is_ok() {
         true => Exit::Success,
         false => Exit::Failed,
+    })
+}
+
+/// How the checks ended.
+enum End {
+    Checked(Vec<Check>),
+    Stopped(Received),
+}
+
+/// The checks are dropped by a signal, which removes the line of their progress from the terminal.
+async fn run_or_stop(examination: &Examination<'_>) -> Result<End, Failure> {
+    let mut signals = Signals::ending().map_err(signals::failure)?;
+    Ok(tokio::select! {
+        checks = examination.run() => End::Checked(checks),
+        received = signals.next() => End::Stopped(received),
     })
 }
