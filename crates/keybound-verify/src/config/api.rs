@@ -119,8 +119,9 @@ impl ApiConfig {
                 )));
             }
         }
-        // The other settings are checked when a verifier is built.
-        let verifier = self.verifier()?.keys(Keys::discovered(NoKeys)).build();
+        // The other settings are checked when a verifier is built. It verifies nothing and caches nothing.
+        let builder = self.verifier()?.keys(Keys::discovered(NoKeys));
+        let verifier = builder.cache_bytes(0).build();
         verifier
             .map(drop)
             .map_err(|error| ConfigError::new(format!("the API {}: {error}", self.name())))

@@ -6,6 +6,7 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use keybound_testing::attacks::{AttackCase, CLIENT, TestIssuer, Verdict, cases};
 use keybound_verify::Config;
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 /// Runs all cases through a proxy.
@@ -13,9 +14,7 @@ use std::time::{Duration, SystemTime};
 /// # Panics
 /// With every wrong verdict, if there is one.
 pub fn attack_table(kind: &EngineKind) {
-    // TLS libraries compare certificates with the system's clock.
-    #[expect(clippy::disallowed_methods, reason = "the proxy has this clock")]
-    let table = Table::new(SystemTime::now());
+    let table = shared_table();
     let config = Config::from_toml(&table.config(kind.name)).unwrap();
     let runtime = runtime();
     let (daemon, api) =
@@ -45,6 +44,18 @@ pub fn attack_table(kind: &EngineKind) {
     assert_eq!(not_sent, NOT_SENT, "{}", kind.name);
     drop(engine);
     runtime.block_on(daemon.stop(Duration::ZERO));
+}
+
+/// A table with a separate folder, and the keys that all tests share.
+pub fn shared_table() -> Table {
+    // TLS libraries compare certificates with the system's clock.
+    #[expect(clippy::disallowed_methods, reason = "the proxy has this clock")]
+    static ISSUER: LazyLock<(TestIssuer, SystemTime)> = LazyLock::new(|| {
+        let now = SystemTime::now();
+        (TestIssuer::new(now), now)
+    });
+    let (issuer, now) = &*ISSUER;
+    Table::with_issuer(issuer.clone(), *now)
 }
 
 /// `None` for a case that no client can send by TLS and HTTP: certificates that are none, characters that no header has, and spaces that

@@ -24,7 +24,11 @@ pub struct Table {
 
 impl Table {
     pub fn new(now: SystemTime) -> Self {
-        let issuer = TestIssuer::new(now);
+        Self::with_issuer(TestIssuer::new(now), now)
+    }
+
+    /// With the keys of an issuer at its time: generating them takes time.
+    pub fn with_issuer(issuer: TestIssuer, now: SystemTime) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(
             folder.path().join("keys.json"),
