@@ -109,6 +109,7 @@ fn nginx(config: &Config, front: &FrontEnd, socket: &Socket) -> Template {
         Template::new(include_str!("proxy_config/nginx_api.conf"))
             .part("READ", Template::new(&read))
             .part("SEND", Template::new(&send))
+            .part("HEADERS", Template::new(NGINX_HEADERS))
             .part("NAMES", names(api, " "))
             .value("NAME", api.name())
             .value("LISTEN", &listen)
@@ -116,11 +117,15 @@ fn nginx(config: &Config, front: &FrontEnd, socket: &Socket) -> Template {
             .value("KEY", &front.key.to_string_lossy())
     });
     Template::new(include_str!("proxy_config/nginx.conf"))
+        .part("HEADERS", Template::new(NGINX_HEADERS))
         .part("APIS", Template::concat(apis))
         .value("SERVER", &server)
         .value("UPSTREAM", &front.upstream)
         .value("LISTEN", &listen)
 }
+
+/// nginx then drops headers whose names have other characters than letters, digits and hyphens.
+const NGINX_HEADERS: &str = "    ignore_invalid_headers on;\n    underscores_in_headers off;\n";
 
 fn envoy(config: &Config, front: &FrontEnd, socket: &Socket) -> Template {
     let is_grpc = config.proxy.engine == Engine::Envoy;

@@ -16,11 +16,17 @@ local function line(name, value)
     return name .. ": " .. value .. "\r\n"
 end
 
+-- As the API gets it.
+local function path(r)
+    local origin_form = r.unparsed_uri:gsub("^%a[%w+.-]*://[^/?]*", "")
+    return (origin_form:gsub("^/*", "/"))
+end
+
 local function request_for(r)
     local text = "GET / HTTP/1.1\r\nhost: keybound\r\nconnection: close\r\n"
     text = text .. line("x-forwarded-host", r.server_name)
     text = text .. line("x-forwarded-method", r.method)
-    text = text .. line("x-forwarded-uri", r.unparsed_uri)
+    text = text .. line("x-forwarded-uri", path(r))
     local authorization = r.headers_in["Authorization"]
     if authorization then
         text = text .. line("authorization", authorization)
@@ -65,14 +71,29 @@ local function ask(r)
     return tonumber(status), headers
 end
 
+-- What the API gets of the client's headers.
+local function clean(r)
+    -- Those that name a caller, however they are spelled: programs read several spellings as one name.
+    for name in pairs(r:headers_in_table()) do
+        if name:lower():find("keybound", 1, true) then
+            r.headers_in[name] = nil
+        end
+    end
+    -- The proxy would remove the headers that it names.
+    local connection = (r.headers_in["Connection"] or ""):lower()
+    r.headers_in["Connection"] = connection:find("close", 1, true) and "close" or nil
+    r.headers_in["Upgrade"] = nil
+    -- The one that chose this policy.
+    r.headers_in["Host"] = r.hostname
+end
+
 function keybound_verify(r)
     local ok, status, headers = pcall(ask, r)
     if not ok or not status then
         return UNAVAILABLE
     end
+    clean(r)
     for _, name in ipairs(IDENTITY) do
-        -- Those of the client are replaced.
-        r.headers_in["x-keybound-" .. name] = nil
         local value = headers["x-keybound-" .. name]
         if status == 200 and value and value ~= "" then
             r.headers_in["x-keybound-" .. name] = value

@@ -21,7 +21,7 @@ core.register_action("keybound_verify", { "http-req" }, function(txn, daemon)
         ["host"] = { "keybound" },
         ["x-forwarded-host"] = { txn:get_var("txn.keybound_host") },
         ["x-forwarded-method"] = { txn.f:method() },
-        ["x-forwarded-uri"] = { txn.f:url() },
+        ["x-forwarded-uri"] = { txn.f:pathq() },
     }
     if #authorization > 0 then
         headers["authorization"] = authorization

@@ -1,5 +1,6 @@
-//! The API behind a proxy: it returns the headers that it got.
+//! The API behind a proxy: it returns what it got.
 use http::{Request, Response};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -24,11 +25,18 @@ pub async fn start() -> SocketAddr {
     address
 }
 
-/// One line for each header, and a first one that no proxy writes.
+/// A first line that no proxy writes, one with the method and the target, and one for each header and each trailer.
 async fn answer(request: Request<Incoming>) -> Result<Response<String>, Infallible> {
-    let mut text = REACHED.to_owned() + "\n";
-    for (name, value) in request.headers() {
-        text += &format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()));
+    let (parts, body) = request.into_parts();
+    let mut text = format!("{REACHED}\n{} {}\n", parts.method, parts.uri);
+    // A proxy may end the connection within the body.
+    let body = body.collect().await.ok();
+    let trailers = body.and_then(|body| body.trailers().cloned());
+    let fields = parts.headers.iter().map(|field| ("", field));
+    let trailers = trailers.iter().flatten().map(|field| ("trailer ", field));
+    for (kind, (name, value)) in fields.chain(trailers) {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        text += &format!("{kind}{name}: {value}\n");
     }
     Ok(Response::new(text))
 }

@@ -5,7 +5,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use keybound_testing::Leaf;
-use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
+use openssl::ssl::{Ssl, SslContext, SslMethod};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -63,24 +63,38 @@ async fn connect(
     host: &str,
     certificate: Option<&Leaf>,
 ) -> Result<SendRequest<Empty<Bytes>>, String> {
-    let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
-    // The certificate of the proxy is not what is tested.
-    connector.set_verify(SslVerifyMode::NONE);
+    let stream = handshake(proxy, host, certificate, HTTP_1).await?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+/// Connects to a proxy by TLS with the name of a host, and asks for a protocol.
+pub async fn handshake(
+    proxy: SocketAddr,
+    host: &str,
+    certificate: Option<&Leaf>,
+    protocol: &[u8],
+) -> Result<SslStream<TcpStream>, String> {
+    // Unlike a connector, a context does not read the trust anchors of the system: the certificate of the proxy is not what is tested.
+    let mut context = SslContext::builder(SslMethod::tls_client()).unwrap();
     // Otherwise the client itself refuses its weak keys.
-    connector.set_security_level(0);
+    context.set_security_level(0);
     if let Some(leaf) = certificate {
-        connector.set_certificate(&leaf.certificate).unwrap();
-        connector.set_private_key(&leaf.key).unwrap();
+        context.set_certificate(&leaf.certificate).unwrap();
+        context.set_private_key(&leaf.key).unwrap();
     }
-    let mut configured = connector.build().configure().unwrap();
-    configured.set_verify_hostname(false);
-    let ssl = configured.into_ssl(host).unwrap();
+    context.set_alpn_protos(protocol).unwrap();
+    let mut ssl = Ssl::new(&context.build()).unwrap();
+    ssl.set_hostname(host).unwrap();
     let tcp = TcpStream::connect(proxy).await.unwrap();
     tcp.set_nodelay(true).unwrap();
     let mut stream = SslStream::new(ssl, tcp).unwrap();
     let handshake = Pin::new(&mut stream).connect().await;
     handshake.map_err(|error| error.to_string())?;
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    Ok(sender)
+    Ok(stream)
 }
+
+/// In the format of ALPN.
+pub const HTTP_1: &[u8] = b"\x08http/1.1";
+pub const HTTP_2: &[u8] = b"\x02h2";

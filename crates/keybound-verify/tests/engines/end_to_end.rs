@@ -1,6 +1,7 @@
 use crate::api::{self, REACHED};
 use crate::client::Client;
 use crate::engine::{ENVOY, Engine, EngineKind, NGINX};
+use crate::lines::{Lines, next};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use keybound::http::ResourceClient;
@@ -9,9 +10,8 @@ use keybound_core::UnverifiedJwt;
 use keybound_testing::Authority;
 use keybound_testing::emulated::TestHost;
 use keybound_verify::{Config, Daemon, DecisionLog, LoggedDecisions};
-use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 /// The client of this project, a proxy, the daemon with keys of the emulated Entra, and an API that sees who called.
@@ -127,26 +127,6 @@ metadata = "{sts}/{{tenantid}}/v2.0/.well-known/openid-configuration"
         kind.name,
         folder.join("entra.pem"),
     )
-}
-
-fn next(lines: &Receiver<String>) -> serde_json::Value {
-    let line = lines.recv_timeout(Duration::from_secs(30)).unwrap();
-    serde_json::from_str(&line).unwrap()
-}
-
-/// Sends what is written.
-struct Lines(Sender<String>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // The test may have ended.
-        let _ = self.0.send(String::from_utf8(bytes.to_vec()).unwrap());
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 const RESOURCE: &str = "api://orders";

@@ -29,6 +29,10 @@ pub struct EngineKind {
     pub own_verdicts: &'static [(&'static str, u16, Option<&'static str>)],
     /// The cases in which the proxy refuses the handshake.
     pub refused_by_tls: &'static [&'static str],
+    /// Whether clients can speak HTTP/2.
+    pub has_http_2: bool,
+    /// Whether the API gets no trailers.
+    pub drops_trailers: bool,
     /// Whether the answer names the reason.
     pub names_reason: bool,
 }
@@ -195,6 +199,8 @@ pub static ENVOY: EngineKind = EngineKind {
         ("weak-curve", 401, Some("certificate_missing")),
     ],
     refused_by_tls: &[],
+    has_http_2: true,
+    drops_trailers: true,
     names_reason: true,
 };
 
@@ -245,7 +251,15 @@ pub static NGINX: EngineKind = EngineKind {
         ("two-headers-the-second-empty", 400, None),
     ],
     refused_by_tls: &["weak-curve"],
+    has_http_2: false,
+    drops_trailers: true,
     names_reason: false,
+};
+
+/// nginx with settings in its context `http` that are right for other sites.
+pub static NGINX_WITH_SETTINGS: EngineKind = EngineKind {
+    main: Some(NGINX_MAIN_WITH_SETTINGS),
+    ..NGINX
 };
 
 const NGINX_MAIN: &str = r#"
@@ -268,6 +282,46 @@ http {
 }
 "#;
 
+const NGINX_MAIN_WITH_SETTINGS: &str = r#"
+daemon off;
+worker_processes 1;
+pid "@FOLDER@/pid";
+error_log stderr notice;
+events {
+  worker_connections 1024;
+}
+http {
+  access_log off;
+  client_body_temp_path "@FOLDER@/body";
+  proxy_temp_path "@FOLDER@/proxy";
+  fastcgi_temp_path "@FOLDER@/fastcgi";
+  scgi_temp_path "@FOLDER@/scgi";
+  uwsgi_temp_path "@FOLDER@/uwsgi";
+  server_names_hash_bucket_size 128;
+  satisfy any;
+  allow all;
+  auth_basic "other sites";
+  auth_basic_user_file "@FOLDER@/none";
+  proxy_cache_path "@FOLDER@/cache" keys_zone=cache:1m;
+  proxy_cache cache;
+  proxy_cache_key $request_uri;
+  proxy_cache_valid any 1h;
+  proxy_intercept_errors on;
+  error_page 400 401 403 404 500 502 503 504 =200 /error.html;
+  recursive_error_pages on;
+  proxy_method POST;
+  proxy_pass_request_headers off;
+  proxy_set_header X-Keybound-Client other;
+  underscores_in_headers on;
+  ignore_invalid_headers off;
+  ssl_early_data on;
+  ssl_session_cache shared:sessions:1m;
+  ssl_client_certificate "@FOLDER@/server.pem";
+  ssl_verify_client on;
+  include "@INCLUDE@";
+}
+"#;
+
 pub static HAPROXY: EngineKind = EngineKind {
     name: "haproxy",
     program: || "/usr/sbin/haproxy".into(),
@@ -284,6 +338,9 @@ pub static HAPROXY: EngineKind = EngineKind {
     key_beside_certificate: true,
     own_verdicts: &[],
     refused_by_tls: &[],
+    has_http_2: true,
+    // Before version 3.2.
+    drops_trailers: false,
     names_reason: false,
 };
 
@@ -313,6 +370,8 @@ pub static APACHE: EngineKind = EngineKind {
         "certificate-starts-within-the-skew",
         "weak-rsa-key",
     ],
+    has_http_2: false,
+    drops_trailers: true,
     names_reason: false,
 };
 

@@ -7,11 +7,15 @@ mod api;
 mod client;
 mod end_to_end;
 mod engine;
+mod front;
+mod hostile;
+mod lines;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;
 
-use engine::{APACHE, ENVOY, ENVOY_HTTP, HAPROXY, NGINX};
+use engine::{APACHE, ENVOY, ENVOY_HTTP, HAPROXY, NGINX, NGINX_WITH_SETTINGS};
+use hostile::hostile_requests;
 use table::attack_table;
 
 #[test]
@@ -37,4 +41,34 @@ fn attack_table_through_haproxy() {
 #[test]
 fn attack_table_through_apache() {
     attack_table(&APACHE);
+}
+
+#[test]
+fn hostile_requests_through_envoy_by_grpc() {
+    hostile_requests(&ENVOY);
+}
+
+#[test]
+fn hostile_requests_through_envoy_by_http() {
+    hostile_requests(&ENVOY_HTTP);
+}
+
+#[test]
+fn hostile_requests_through_nginx() {
+    hostile_requests(&NGINX);
+}
+
+#[test]
+fn hostile_requests_through_haproxy() {
+    hostile_requests(&HAPROXY);
+}
+
+#[test]
+fn hostile_requests_through_apache() {
+    hostile_requests(&APACHE);
+}
+
+#[test]
+fn hostile_requests_through_nginx_with_settings_for_other_sites() {
+    hostile_requests(&NGINX_WITH_SETTINGS);
 }

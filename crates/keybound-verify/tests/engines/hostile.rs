@@ -1,0 +1,168 @@
+//! Requests by which a client that may call an API tries to change who it is, or which policy counts. A proxy either refuses one, or
+//! passes it on with the identity, the host, the method and the path that the daemon decided about.
+mod requests;
+
+use crate::api::REACHED;
+use crate::engine::EngineKind;
+use crate::front::Front;
+use crate::lines::next;
+use crate::support::runtime;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use requests::{HTTP_2_REQUESTS, PLAIN, REFUSED_OR_SERVED, SERVED};
+
+/// Sends all of them.
+///
+/// # Panics
+/// With every request that has another effect, if there is one.
+pub fn hostile_requests(kind: &'static EngineKind) {
+    runtime().block_on(async {
+        let mut front = Front::start(kind).await;
+        let plain = front.send("client", PLAIN).await;
+        let identity = identity_of(kind, &plain);
+        assert_eq!(identity.len(), 6, "{plain}");
+        let mut requests = Requests {
+            front: &front,
+            identity,
+            sent: 0,
+            wrong: Vec::new(),
+        };
+        requests.send_all().await;
+        let wrong = requests.wrong;
+        assert!(
+            wrong.is_empty(),
+            "{}: {} requests are wrong:\n{}",
+            kind.name,
+            wrong.len(),
+            wrong.join("\n")
+        );
+
+        // What the owner of the token got is for no one else, and without a daemon there is no access.
+        let stolen = front.send("other", PLAIN).await;
+        assert!(stolen.starts_with("HTTP/1.1 401 "), "{stolen}");
+        front.stop_daemon().await;
+        let undecided = front.send("client", PLAIN).await;
+        let is_refused = ["500", "503"].map(|status| undecided.contains(status));
+        assert!(is_refused.contains(&true), "{undecided}");
+        assert!(!undecided.contains(REACHED), "{undecided}");
+    });
+}
+
+struct Requests<'a> {
+    front: &'a Front,
+    /// What the API gets from a client that tries nothing.
+    identity: Vec<String>,
+    sent: usize,
+    wrong: Vec<String>,
+}
+
+impl Requests<'_> {
+    async fn send_all(&mut self) {
+        for request in SERVED {
+            let answer = self.send(request).await;
+            if !answer.contains(REACHED) {
+                self.wrong.push(format!("{request:?}: {answer}"));
+            }
+        }
+        for request in REFUSED_OR_SERVED {
+            self.send(request).await;
+        }
+        if self.front.kind.has_http_2 {
+            for (authority, host, trailer) in HTTP_2_REQUESTS {
+                self.send_http2(authority, host, trailer).await;
+            }
+        }
+    }
+
+    /// Adds the token after the first line, and makes the path unique.
+    async fn send(&mut self, request: &str) -> String {
+        let (line, rest) = request.split_once("\r\n").unwrap();
+        let end = self.next_end();
+        let line = line.replace("end", &end);
+        let complete = format!("{line}\r\nAuthorization: @AUTHORIZATION@\r\n{rest}");
+        let answer = self.front.send("client", &complete).await;
+        self.check(&format!("{request:?}"), &answer, &end);
+        answer
+    }
+
+    async fn send_http2(&mut self, authority: &str, host: &str, trailer: &str) {
+        let end = self.next_end();
+        let mut headers = HeaderMap::new();
+        if !host.is_empty() {
+            headers.insert("host", self.front.fill(host).parse().unwrap());
+        }
+        let mut trailers = HeaderMap::new();
+        if !trailer.is_empty() {
+            let name = HeaderName::try_from(trailer).unwrap();
+            trailers.insert(name, HeaderValue::from_static("spoofed"));
+        }
+        let url = format!("https://{authority}/{end}");
+        let answer = self.front.send_http2(&url, headers, trailers).await;
+        let name = format!("HTTP/2 for {authority:?}, {host:?}, trailer {trailer:?}");
+        self.check(&name, &answer, &end);
+    }
+
+    fn next_end(&mut self) -> String {
+        self.sent += 1;
+        format!("end{}", self.sent)
+    }
+
+    fn check(&mut self, request: &str, answer: &str, end: &str) {
+        if let Some(fault) = self.fault(answer, end) {
+            self.wrong.push(format!("{request}: {fault}"));
+        }
+    }
+
+    /// What the API got that the daemon did not decide about.
+    fn fault(&self, answer: &str, end: &str) -> Option<String> {
+        let mut lines = answer.lines().skip_while(|line| *line != REACHED).skip(1);
+        let (method, target) = lines.next()?.split_once(' ').unwrap();
+        let identity = identity_of(self.front.kind, answer);
+        if identity != self.identity {
+            return Some(format!("the identity is {identity:?}"));
+        }
+        let headers: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once(": ")).collect();
+        let hosts: Vec<_> = headers.iter().filter(|(name, _)| *name == "host").collect();
+        if hosts != [&("host", &*self.front.host)] {
+            return Some(format!("the host is {hosts:?}"));
+        }
+        if let Some((name, value)) = headers.iter().find(|header| self.is_forbidden(header)) {
+            return Some(format!("the API gets {name}: {value}"));
+        }
+        let path = target.split('?').next().unwrap();
+        let (got, logged) = ([method, path, "allowed"], self.decision(end));
+        (logged != got).then(|| format!("the API gets {got:?}, the log says {logged:?}"))
+    }
+
+    fn is_forbidden(&self, (name, value): &(&str, &str)) -> bool {
+        ["authorization", "upgrade", "forwarded"].contains(name)
+            || (*name == "connection" && value.to_ascii_lowercase().contains("keybound"))
+            || value.contains(&self.front.other)
+    }
+
+    /// That about the request with this end of the path, or with none. Earlier ones were refused.
+    fn decision(&self, end: &str) -> [String; 3] {
+        loop {
+            let line = next(&self.front.log);
+            let path = line["path"].as_str().unwrap();
+            if path.ends_with(end) || path == "*" {
+                return ["method", "path", "decision"]
+                    .map(|key| line[key].as_str().unwrap().to_owned());
+            }
+        }
+    }
+}
+
+/// What the API gets that names the caller, whatever the spelling.
+fn identity_of(kind: &EngineKind, answer: &str) -> Vec<String> {
+    let names_caller = |line: &&str| {
+        let name = line.split(": ").next().unwrap();
+        name.contains("keybound") && (kind.drops_trailers || !name.starts_with("trailer "))
+    };
+    let mut identity: Vec<String> = answer
+        .lines()
+        .filter(names_caller)
+        .map(str::to_owned)
+        .collect();
+    identity.sort();
+    identity
+}
