@@ -1,4 +1,4 @@
-use crate::api::{self, REACHED};
+use crate::api::{Api, REACHED};
 use crate::client::Client;
 use crate::engine::{ENVOY, Engine, EngineKind, NGINX};
 use crate::lines::{Lines, next};
@@ -47,9 +47,9 @@ fn owner_and_thief(kind: &EngineKind) {
         };
         // A busy machine needs more than one attempt to fetch the keys.
         tokio::time::timeout(START, ready).await.unwrap();
-        let api = api::start().await;
+        let api = Api::start().await;
         let path = folder.path().to_owned();
-        let engine = Engine::start(kind, &path, &config, api);
+        let engine = Engine::start(kind, &path, &config, api.address);
         let trust = host.trust().with_pem(&engine.ca_pem).unwrap();
         let client = host.builder().trust(trust).build().unwrap();
         let request = TokenRequest::pop(RESOURCE, KeyRequirements::attested());

@@ -1,4 +1,4 @@
-use crate::api;
+use crate::api::Api;
 use crate::client::{HTTP_1, HTTP_2, handshake};
 use crate::engine::{Engine, EngineKind};
 use crate::lines::Lines;
@@ -26,6 +26,7 @@ pub struct Front {
     /// The decisions of the daemon.
     pub log: Receiver<String>,
     pub engine: Engine,
+    pub api: Api,
     table: Table,
     authorization: String,
     daemon: Option<Daemon>,
@@ -38,8 +39,8 @@ impl Front {
         let (lines, log) = channel();
         let log_of_all = DecisionLog::new(LoggedDecisions::All, Lines(lines));
         let daemon = table.start_with_log(kind.name, log_of_all).await;
-        let api = api::start().await;
-        let engine = Engine::start(kind, table.folder(), &config, api);
+        let api = Api::start().await;
+        let engine = Engine::start(kind, table.folder(), &config, api.address);
         let token = TokenRecipe::default().make(&table.issuer);
         let host = |case: &str| {
             let case = cases().into_iter().find(|found| found.name == case);
@@ -51,6 +52,7 @@ impl Front {
             other: host("client-not-allowed"),
             log,
             engine,
+            api,
             table,
             authorization: format!("mtls_pop {token}"),
             daemon: Some(daemon),

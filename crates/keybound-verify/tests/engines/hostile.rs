@@ -36,6 +36,8 @@ pub fn hostile_requests(kind: &'static EngineKind) {
             wrong.join("\n")
         );
 
+        assert_eq!(front.api.without_caller(), [""; 0], "{}", kind.name);
+
         // What the owner of the token got is for no one else, and without a daemon there is no access.
         let stolen = front.send("other", PLAIN).await;
         assert!(stolen.starts_with("HTTP/1.1 401 "), "{stolen}");

@@ -1,4 +1,4 @@
-use crate::api::{self, REACHED};
+use crate::api::{Api, REACHED};
 use crate::client::Client;
 use crate::engine::{Engine, EngineKind};
 use crate::support::{Table, host_of, runtime};
@@ -18,8 +18,8 @@ pub fn attack_table(kind: &EngineKind) {
     let config = Config::from_toml(&table.config(kind.name)).unwrap();
     let runtime = runtime();
     let (daemon, api) =
-        runtime.block_on(async { (table.start(kind.name).await, api::start().await) });
-    let engine = Engine::start(kind, table.folder(), &config, api);
+        runtime.block_on(async { (table.start(kind.name).await, Api::start().await) });
+    let engine = Engine::start(kind, table.folder(), &config, api.address);
     let mut client = Client::new(engine.address);
     let mut wrong = Vec::new();
     let mut not_sent = Vec::new();

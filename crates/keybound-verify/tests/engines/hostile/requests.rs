@@ -76,6 +76,19 @@ pub const REFUSED_OR_SERVED: &[&str] = &[
     "GET /end HTTP/1.1\r\nHost: @HOST@\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
     "GET /end HTTP/1.1\r\nHost: @HOST@\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
     "GET /end HTTP/1.1\r\nHost: @HOST@\r\nExpect: 200-ok\r\n\r\n",
+    // Where one request ends is ambiguous.
+    "POST /end HTTP/1.1\r\nHost: @HOST@\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: @HOST@\r\n\r\n",
+    "POST /end HTTP/1.1\r\nHost: @HOST@\r\nContent-Length: 37\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
+    "POST /end HTTP/1.1\r\nHost: @HOST@\r\nTransfer-Encoding: xchunked\r\nContent-Length: 37\r\n\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
+    "POST /end HTTP/1.1\r\nHost: @HOST@\r\nTransfer-Encoding : chunked\r\nContent-Length: 37\r\n\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
+    "POST /end HTTP/1.1\r\nHost: @HOST@\r\nTransfer-Encoding: chunked, identity\r\nContent-Length: 37\r\n\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
+    "POST /end HTTP/1.1\r\nHost: @HOST@\r\nTransfer_Encoding: chunked\r\nContent-Length: 37\r\n\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
+    "POST /end HTTP/1.1\r\nHost: @HOST@\r\nContent-Length: 0\r\nContent-Length: 32\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
+    "POST /end HTTP/1.1\r\nHost: @HOST@\r\nContent-Length: +32\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
+    "POST /end HTTP/1.1\r\nHost: @HOST@\r\nConnection: Content-Length\r\nContent-Length: 32\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
+    "POST /end HTTP/1.1\r\nHost: @HOST@\r\nConnection: Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n\r\n20\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n\r\n0\r\n\r\n",
+    "GET /end HTTP/1.1\r\nHost: @HOST@\r\nContent-Length: 32\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /end HTTP/1.1\r\nHost: @HOST@\r\n\r\nGET /hidden HTTP/1.1\r\nHost: @HOST@\r\n\r\n",
 ];
 
 /// The authority, the header `Host`, and the name of a trailer.
