@@ -1,6 +1,7 @@
 //! The `keybound` program: bound tokens, calls with them, a demonstration and the emulator, from the command line.
 #![forbid(unsafe_code)]
 
+mod app_client;
 mod args;
 mod commands;
 mod diagnosis;

@@ -2,13 +2,13 @@
 use crate::args::{HostArgs, LibraryArgs, Source, TokenArgs};
 use crate::failure::Failure;
 use crate::steps::StepLog;
-use crate::{emulation, out, text};
+use crate::{app_client, emulation, out, text};
 use keybound::attestation::native::NativeAttestation;
-use keybound::confidential::{ClientCredential, ConfidentialClientBuilder, TokenClient};
+use keybound::confidential::TokenClient;
 use keybound::http::ResourceClient;
 use keybound::tls::{ProxyConfig, TrustAnchors, VersionPolicy};
 use keybound::{
-    AccessToken, ConfidentialClient, Environment, Error, ErrorKind, KeyRequirements, KeyStrength,
+    AccessToken, Environment, Error, ErrorKind, KeyRequirements, KeyStrength,
     ManagedIdentityClient, ManagedIdentityClientBuilder, Stage, TokenRequest,
 };
 use keybound_core::tls::Host;
@@ -32,7 +32,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// Resolves the options and the environment. The token is for the resource of the options, otherwise for `fallback`,
-    /// otherwise for Microsoft Graph. `called` is the resource that is called with it, if any.
+    /// otherwise for Microsoft Graph in the cloud of the options. `called` is the resource that is called with it, if any.
     ///
     /// # Errors
     /// [`Failure::Usage`] if a value is malformed or a file cannot be read; [`Failure::Flow`] if simulated keys are requested
@@ -44,16 +44,14 @@ impl Session {
         called: Option<&Url>,
     ) -> Result<Self, Failure> {
         check_effects(args)?;
-        let authority = authority(args).or_else(|| args.app.authority_of_environment());
-        let authority = authority.and_then(|url| Url::parse(&url).ok());
-        let authority = authority.as_ref().filter(|_| args.app.is_set());
+        let authorities = app_client::named_authorities(args);
         // The variable is for the services of an emulator, of which a plain bearer token of an identity needs none with TLS.
-        let trust = match args.bearer && called.is_none() && authority.is_none() {
+        let trust = match args.bearer && called.is_none() && authorities.is_empty() {
             true => named_trust(&args.host)?.unwrap_or_else(TrustAnchors::system),
-            false => trust(&args.host, called.into_iter().chain(authority))?,
+            false => trust(&args.host, called.into_iter().chain(&authorities))?,
         };
         Ok(Self {
-            client: client(args, trust, &steps)?,
+            client: app_client::client(args, trust, &steps)?,
             request: request(args, fallback),
             steps,
             timeout: args.host.timeout,
@@ -90,77 +88,6 @@ impl Session {
     pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
-}
-
-/// The client of the managed identity, or of the app registration.
-fn client(args: &TokenArgs, trust: TrustAnchors, steps: &StepLog) -> Result<TokenClient, Failure> {
-    let app = &args.app;
-    if app.workload_identity {
-        let builder = ConfidentialClient::workload_identity(Environment::from_process())
-            .map_err(Failure::before_work)?;
-        return app_client(args, of_file(builder, args, trust), steps);
-    }
-    let (Some(client_id), Some(tenant)) = (&app.app_id, &app.tenant) else {
-        return Ok(TokenClient::from(&identity_client(args, trust, steps)?));
-    };
-    let builder =
-        |credential| ConfidentialClient::builder(tenant.as_str(), client_id.as_str(), credential);
-    if let Some(path) = &app.federated_token_file {
-        let builder = builder(ClientCredential::token_file(path));
-        return app_client(args, of_file(builder, args, trust), steps);
-    }
-    let identity = identity_client(args, trust, steps)?;
-    let builder = builder(ClientCredential::managed_identity(&identity));
-    app_client(args, builder, steps)
-}
-
-fn identity_client(
-    args: &TokenArgs,
-    trust: TrustAnchors,
-    steps: &StepLog,
-) -> Result<ManagedIdentityClient, Failure> {
-    let mut builder = client_builder(&args.host, trust)?;
-    if let Some(source) = args.source {
-        builder = builder.managed_identity_source(source.into());
-    }
-    let built = builder.on_step(steps.listener()).build();
-    built.map_err(Failure::before_work)
-}
-
-/// The connections of a client whose assertions are not from a managed identity.
-fn of_file(
-    builder: ConfidentialClientBuilder,
-    args: &TokenArgs,
-    trust: TrustAnchors,
-) -> ConfidentialClientBuilder {
-    builder
-        .trust(trust)
-        .tls_versions(tls_versions(&args.host))
-        .tls_engine(args.host.tls_engine.into())
-}
-
-/// The authority that the options name: with `--simulated` by default that of the emulator.
-fn authority(args: &TokenArgs) -> Option<String> {
-    let app = &args.app;
-    let emulated = || emulation::token_endpoint().map(|url| url.to_string());
-    let is_emulated = args.host.simulated && app.cloud.is_none();
-    let named = app.authority.clone();
-    named.or_else(|| is_emulated.then(emulated).flatten())
-}
-
-fn app_client(
-    args: &TokenArgs,
-    mut builder: ConfidentialClientBuilder,
-    steps: &StepLog,
-) -> Result<TokenClient, Failure> {
-    if let Some(cloud) = args.app.cloud {
-        builder = builder.cloud(cloud);
-    }
-    if let Some(authority) = authority(args) {
-        builder = builder.authority(authority);
-    }
-    let client = builder.on_step(steps.listener()).build();
-    Ok(TokenClient::from(&client.map_err(Failure::before_work)?))
 }
 
 /// The builder of the client, with the options for identity, key and connections.
@@ -269,7 +196,9 @@ pub(crate) fn read_bounded(from: impl io::Read, limit: usize) -> io::Result<Vec<
 
 fn request(args: &TokenArgs, fallback: Option<&str>) -> TokenRequest {
     let requirements = key_requirements(&args.host);
-    let target = args.target.scope().or(fallback).unwrap_or(DEFAULT_SCOPE);
+    let graph = app_client::cloud(args).map(|cloud| cloud.graph());
+    let target = args.target.scope().or(fallback);
+    let target = target.or(graph).unwrap_or(DEFAULT_SCOPE);
     let request = match (args.bearer, args.bearer_over_mtls) {
         (true, _) => TokenRequest::bearer(target),
         (false, true) => TokenRequest::bearer_over_mtls(target, requirements),
@@ -292,7 +221,8 @@ pub(crate) fn key_requirements(args: &HostArgs) -> KeyRequirements {
     requirements.min_strength(KeyStrength::from(args.min_strength))
 }
 
-fn tls_versions(args: &HostArgs) -> VersionPolicy {
+/// The TLS versions that the options name.
+pub(crate) fn tls_versions(args: &HostArgs) -> VersionPolicy {
     let add = |policy: VersionPolicy, choice: &crate::args::TlsChoice| {
         policy.with_host(&choice.host, choice.versions)
     };
@@ -351,12 +281,12 @@ fn check_effects(args: &TokenArgs) -> Result<(), Failure> {
                 .to_owned(),
         ));
     }
-    if (args.app.cloud.is_some() || args.app.authority.is_some()) && !args.app.is_set() {
+    if args.bearer && !args.host.allowed_hosts.is_empty() && !args.app.is_set() {
         return Err(Failure::Usage(
-            "--cloud and --authority are those of an app registration: --app-id or --workload-identity".to_owned(),
+            "--allowed-host has no effect with --bearer: the source is on this host".to_owned(),
         ));
     }
-    Ok(())
+    app_client::check_effects(args)
 }
 
 /// The same for the options of the host.
@@ -410,8 +340,8 @@ const MAX_PEM_BYTES: usize = 4 * 1024 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::{AttestationArgs, AttestationCommand};
-    use clap::FromArgMatches as _;
+    use crate::args::{AttestationArgs, AttestationCommand, Cli, Command};
+    use clap::{FromArgMatches as _, Parser as _};
 
     /// The options of the library, as `attestation probe` parses them.
     fn library(flags: &[&str]) -> LibraryArgs {
@@ -437,6 +367,49 @@ mod tests {
         assert!(named.is_set());
         let debug = format!("{:?}", native_attestation(&named));
         assert!(debug.contains("x.dll"), "{debug}");
+    }
+
+    #[test]
+    fn default_scope_is_graph_of_the_cloud() {
+        let id = "22222222-2222-2222-2222-222222222222";
+        let app = ["--app-id", id, "--tenant", id];
+        let graph = "https://graph.microsoft.com";
+        for (options, fallback, resource) in [
+            (&[][..], None, graph),
+            (&app, None, graph),
+            (
+                &[&app[..], &["--cloud", "us-government"]].concat(),
+                None,
+                "https://graph.microsoft.us",
+            ),
+            (
+                &[
+                    &app[..],
+                    &["--authority", "login.chinacloudapi.cn", "--bearer"],
+                ]
+                .concat(),
+                None,
+                "https://microsoftgraph.chinacloudapi.cn",
+            ),
+            (
+                &[&app[..], &["--cloud", "china"]].concat(),
+                Some("https://vault.azure.cn"),
+                "https://vault.azure.cn",
+            ),
+            (
+                &[&app[..], &["--cloud", "china", "--resource", "api://x"]].concat(),
+                None,
+                "api://x",
+            ),
+        ] {
+            let args = Cli::parse_from([&["keybound", "get-token"], options].concat());
+            let Command::GetToken(args) = args.command else {
+                panic!("another command");
+            };
+            let request = format!("{:?}", request(&args.token, fallback));
+            let scope = format!("Ok({resource}/.default)");
+            assert!(request.contains(&scope), "{options:?}: {request}");
+        }
     }
 
     #[test]

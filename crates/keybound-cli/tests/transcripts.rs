@@ -224,6 +224,7 @@ keybound_testing::cases! {
     usage_ca_variable_elsewhere
     usage_ca_variable_missing
     usage_call_authorization
+    usage_call_cloud
     usage_call_data_missing
     usage_call_header
     usage_call_http

@@ -86,6 +86,11 @@ impl Authority {
         self
     }
 
+    /// The origin, `https://host[:port]/`.
+    pub fn origin(&self) -> &Url {
+        &self.origin
+    }
+
     /// The audience of assertions.
     pub fn exchange_audience(&self) -> &str {
         &self.exchange_audience

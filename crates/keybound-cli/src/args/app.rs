@@ -1,7 +1,7 @@
 use super::values;
 use clap::Args;
 use keybound::confidential::Cloud;
-use keybound_core::Guid;
+use keybound_core::{Guid, Scope};
 use std::path::PathBuf;
 
 /// An app registration with a federated credential.
@@ -34,6 +34,18 @@ pub(crate) struct AppArgs {
     // clap does not read the variable: the library does, and the option has no effect without an app registration.
     #[arg(long, value_name = "URL")]
     pub(crate) authority: Option<String>,
+
+    /// The authority for mutual TLS, to which bound assertions are sent [default: that of the authority]
+    #[arg(long, value_name = "URL")]
+    pub(crate) mtls_authority: Option<String>,
+
+    /// The region whose host for mutual TLS is used, such as westus2 [default: the global host]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) region: Option<String>,
+
+    /// The audience of the managed identity's token [default: that of the cloud]
+    #[arg(long, value_name = "URI", value_parser = Scope::for_resource, conflicts_with_all = ["federated_token_file", "workload_identity"])]
+    pub(crate) exchange_audience: Option<Scope>,
 }
 
 impl AppArgs {
@@ -53,7 +65,7 @@ impl AppArgs {
 }
 
 /// The options of the managed identity, which have no effect with an assertion from a file.
-const OF_IDENTITY: [&str; 11] = [
+const OF_IDENTITY: [&str; 10] = [
     "client_id",
     "object_id",
     "resource_id",
@@ -64,5 +76,4 @@ const OF_IDENTITY: [&str; 11] = [
     "min_strength",
     "attestation_library",
     "attestation_null_arguments",
-    "allowed_hosts",
 ];

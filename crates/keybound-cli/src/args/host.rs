@@ -13,7 +13,8 @@ pub(crate) struct TargetArgs {
     #[arg(long, value_name = "URI", value_parser = Scope::for_resource, conflicts_with = "scope", help_heading = "Token")]
     pub(crate) resource: Option<Scope>,
 
-    /// The same as a scope [default: https://graph.microsoft.com/.default; call of a vault: the vault's]
+    /// The same as a scope [default: https://graph.microsoft.com/.default, or Graph in the cloud of the app registration;
+    /// call of a vault: the vault's]
     #[arg(long, value_name = "SCOPE", value_parser = Scope::for_resource, help_heading = "Token")]
     pub(crate) scope: Option<Scope>,
 }
@@ -98,7 +99,8 @@ pub(crate) struct HostArgs {
     )]
     pub(crate) tls_engine: Engine,
 
-    /// Allow this host for the endpoints from IMDS (a name, or *.domain); may be repeated; default: any public host
+    /// Allow this host for the endpoints from IMDS and the authority of an app registration (a name, or *.domain); may be
+    /// repeated; default: any public host from IMDS, and any authority
     #[arg(
         long = "allowed-host",
         value_name = "HOST",

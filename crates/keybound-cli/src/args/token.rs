@@ -46,7 +46,6 @@ pub(crate) struct TokenArgs {
             "attestation_library",
             "attestation_null_arguments",
             "simulated",
-            "allowed_hosts",
         ],
         help_heading = "Token"
     )]

@@ -1,5 +1,5 @@
 use super::get_token::failed;
-use crate::args::{CallArgs, CallOutput, Data};
+use crate::args::{CallArgs, CallOutput, Data, TokenArgs};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::report::{
@@ -8,9 +8,10 @@ use crate::report::{
 };
 use crate::session::{Session, read_bounded, read_file, run_to_end};
 use crate::steps::StepLog;
-use crate::{emulation, json, out, steps, vaults};
+use crate::{app_client, emulation, json, out, steps, vaults};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request};
+use keybound::confidential::Cloud;
 use keybound::http::{Bytes, RequestBody};
 use keybound::{AccessToken, Error, Stage};
 use std::io::IsTerminal as _;
@@ -33,7 +34,7 @@ pub(crate) fn run(args: &CallArgs) -> Result<Exit, Failure> {
 fn prepare(args: &CallArgs, steps: StepLog) -> Result<(Request<RequestBody>, Session), Failure> {
     let url = match args.url()? {
         Some(url) => url,
-        None => default_url(args.token.host.simulated)?,
+        None => default_url(&args.token)?,
     };
     let request = request(args, &url)?;
     let vault = vaults::resource(&url, args.token.host.simulated);
@@ -65,8 +66,13 @@ fn request(args: &CallArgs, url: &Url) -> Result<Request<RequestBody>, Failure> 
 }
 
 /// The URL of Microsoft Graph for bound tokens; with the emulator, that of its simulated Graph.
-fn default_url(simulated: bool) -> Result<Url, Failure> {
-    let emulated = simulated.then(emulation::graph_origin).flatten();
+fn default_url(args: &TokenArgs) -> Result<Url, Failure> {
+    if let Some(cloud) = app_client::cloud(args).filter(|cloud| *cloud != Cloud::Public) {
+        return Err(Failure::Usage(format!(
+            "URL: there is no default one in the cloud {cloud}"
+        )));
+    }
+    let emulated = args.host.simulated.then(emulation::graph_origin).flatten();
     let origin = emulated
         .as_deref()
         .unwrap_or("https://mtlstb.graph.microsoft.com");
