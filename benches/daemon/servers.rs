@@ -30,7 +30,7 @@ impl Setting {
         #[expect(clippy::disallowed_methods, reason = "the daemon has this clock")]
         let issuer = TestIssuer::new(SystemTime::now());
         let folder = tempfile::tempdir().unwrap();
-        let keys = issuer.key_set().to_string();
+        let keys = issuer.key_file().to_string();
         std::fs::write(folder.path().join("keys.json"), keys).unwrap();
         Self { issuer, folder }
     }

@@ -25,7 +25,7 @@ pub(crate) use selftest::{SelftestArgs, SelftestOutput};
 pub(crate) use token::{GetTokenArgs, TokenArgs, TokenOutput};
 pub(crate) use values::{Data, Source, TlsChoice};
 pub(crate) use verify::{
-    CheckArgs, KeysArgs, ProxyConfigArgs, ServeArgs, VerifyArgs, VerifyCommand,
+    CheckArgs, KeyFormat, KeysArgs, ProxyConfigArgs, ServeArgs, VerifyArgs, VerifyCommand,
 };
 
 use clap::{Args, Parser, Subcommand};

@@ -35,7 +35,7 @@ impl Fixture {
         };
         fs::write(
             fixture.path("keys.json"),
-            fixture.issuer.key_set().to_string(),
+            fixture.issuer.key_file().to_string(),
         )
         .unwrap();
         fixture.configure("");
@@ -291,19 +291,50 @@ fn keys_of_emulated_entra_are_written_for_other_daemons() {
     let run = run(&mut command);
     assert_eq!(run.status, Some(0), "{run:?}");
     let written = fs::read(fixture.path("written.json")).unwrap();
-    let written: serde_json::Value = serde_json::from_slice(&written).unwrap();
-    let keys = written["keys"].as_array().unwrap();
-    assert!(!keys.is_empty());
-    assert!(
-        keys.iter()
-            .all(|key| key["kty"] == "RSA" && key["n"].is_string()),
-        "{keys:?}"
-    );
+    let file: serde_json::Value = serde_json::from_slice(&written).unwrap();
+    let issuers = file["issuers"].as_array().unwrap();
+    assert_eq!(issuers.len(), 2, "{file}");
+    for issuer in issuers {
+        let name = issuer["issuer"].as_str().unwrap();
+        assert!(name.contains(tenant.as_str()), "{name}");
+        assert!(issuer["fetched_at"].as_i64().unwrap() >= fixture.issuer.now());
+        let keys = issuer["keys"].as_array().unwrap();
+        assert!(!keys.is_empty());
+        assert!(
+            keys.iter()
+                .all(|key| key["kty"] == "RSA" && key["n"].is_string()),
+            "{keys:?}"
+        );
+    }
     let mode = fs::metadata(fixture.path("written.json"))
         .unwrap()
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o644);
+    // For engines that check alone: the keys of one issuer.
+    let write = |arguments: &[&str]| {
+        let mut command = keybound(["verify", "keys", "--config"]);
+        let config = fixture.path("verify.toml");
+        command.arg(config).arg("--output").arg(fixture.path("pem"));
+        support::run(command.args(arguments))
+    };
+    let several = write(&["--format", "pem"]);
+    assert_eq!(several.status, Some(2), "{several:?}");
+    let problem = "--issuer: the configuration has several issuers";
+    assert!(several.stderr.contains(problem), "{several:?}");
+    fs::create_dir(fixture.path("pem")).unwrap();
+    let version_1 = issuers
+        .iter()
+        .find(|issuer| !issuer["issuer"].as_str().unwrap().ends_with("v2.0"))
+        .unwrap();
+    let name = version_1["issuer"].as_str().unwrap();
+    let one = write(&["--format", "pem", "--issuer", name]);
+    assert_eq!(one.status, Some(0), "{one:?}");
+    for key in version_1["keys"].as_array().unwrap() {
+        let file = format!("pem/{}.pem", key["kid"].as_str().unwrap());
+        let pem = fs::read_to_string(fixture.path(&file)).unwrap();
+        assert!(pem.starts_with("-----BEGIN PUBLIC KEY-----\n"), "{pem}");
+    }
 }
 
 #[test]

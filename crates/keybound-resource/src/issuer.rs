@@ -1,4 +1,5 @@
 use keybound_core::{Cloud, Guid};
+use std::fmt;
 
 /// The version of an access token. The resource's manifest chooses it (`accessTokenAcceptedVersion`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +142,12 @@ impl Template {
             None => self.prefix.clone(),
             Some(suffix) => format!("{}{tenant}{suffix}", self.prefix),
         }
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text(PLACEHOLDER))
     }
 }
 

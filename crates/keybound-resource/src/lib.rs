@@ -27,6 +27,8 @@ mod members;
 mod policy;
 mod reason;
 mod refusal;
+#[doc(hidden)]
+pub mod regular_file;
 #[cfg(feature = "tower")]
 pub mod source;
 #[cfg(feature = "tls")]
@@ -45,7 +47,10 @@ pub use clock::{Clock, SystemClock};
 pub use continuous_access::{AccessDecision, ContinuousAccess};
 pub use issuer::{Issuer, TokenVersion};
 pub use keybound_core::{Cloud, Guid};
-pub use keys::{FetchError, FetchFuture, KeyFetcher, KeyRefresh, KeySet, KeySetError, Keys};
+pub use keys::{
+    FetchError, FetchFuture, KeyFetcher, KeyFile, KeyFileError, KeyRefresh, KeySet, KeySetError,
+    KeyStatus, Keys, PublishedKeys,
+};
 pub use reason::Reason;
 pub use refusal::Refusal;
 pub use verifier::{BuildError, Verifier, VerifierBuilder};

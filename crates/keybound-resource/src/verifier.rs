@@ -12,7 +12,7 @@ use crate::policy::Policy;
 use crate::refusal::ChallengeParameters;
 use crate::{
     AccessDecision, Authorization, Caller, ClientCertificate, ConnectionCertificate,
-    ContinuousAccess, Reason, Refusal,
+    ContinuousAccess, KeyStatus, Reason, Refusal,
 };
 pub use builder::{BuildError, VerifierBuilder};
 use std::fmt;
@@ -67,6 +67,11 @@ impl Verifier {
     /// Whether there are keys of all accepted issuers: the verifier is ready.
     pub fn has_keys(&self) -> bool {
         self.0.keys.is_complete()
+    }
+
+    /// The state of the keys of each accepted issuer. Empty for [`Keys::fixed`](crate::Keys::fixed).
+    pub fn key_status(&self) -> Vec<KeyStatus> {
+        self.0.keys.status()
     }
 
     /// The memory of the cached tokens, in bytes.

@@ -433,38 +433,6 @@ async fn dropped_refresh_is_no_attempt_unless_it_ran() {
 }
 
 #[test]
-fn keys_in_a_file_are_read_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keys.json");
-    let write = |keys: &Value| std::fs::write(&path, keys.to_string()).unwrap();
-    assert!(Keys::file(&path).is_err());
-    write(&keys(&["any"]));
-    let clock = TestClock::new();
-    let verifier = Verifier::builder()
-        .audience(RESOURCE)
-        .any_tenant()
-        .keys(Keys::file(&path).unwrap())
-        .clock(clock.clone())
-        .build()
-        .unwrap();
-    let der = issuer().certificates.der("client").unwrap();
-    let certificate = ClientCertificate::from_der(&der).unwrap();
-    let header = format!("mtls_pop {}", signed_by("second"));
-    let mut refusal = verifier.verify(header.as_str(), &certificate).unwrap_err();
-    assert_eq!(refusal.reason(), Reason::KeyUnknown);
-    write(&keys(&["any", "second"]));
-    let refresh = refusal.take_key_refresh().unwrap();
-    futures_block_on(refresh.run()).unwrap();
-    assert!(verifier.verify(header.as_str(), &certificate).is_ok());
-    // It is read every minute, and a missing one changes nothing.
-    std::fs::remove_file(&path).unwrap();
-    clock.advance(60);
-    let refresh = verifier.due_key_refresh().unwrap();
-    assert!(futures_block_on(refresh.run()).is_err());
-    assert!(verifier.verify(header.as_str(), &certificate).is_ok());
-}
-
-#[test]
 fn key_set_has_usable_keys_only() {
     let parse = |keys: &Value| KeySet::parse(keys.to_string().as_bytes());
     let set = parse(&issuer().key_set()).unwrap();
@@ -577,13 +545,6 @@ async fn futures_poll<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
         tokio::task::yield_now().await;
     }
     None
-}
-
-fn futures_block_on<F: Future>(future: F) -> F::Output {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
-    runtime.block_on(future)
 }
 
 const HOST: &str = "https://login.microsoftonline.com";

@@ -1,10 +1,9 @@
 use crate::metrics::{ApiMetrics, Metrics};
 use crate::{Config, ConfigError, host};
 use keybound_resource::fetch::{HttpsKeyFetcher, HttpsSettings, TrustAnchors};
-use keybound_resource::{Keys, Verifier, VerifierBuilder};
+use keybound_resource::{Keys, Verifier, VerifierBuilder, regular_file};
 use std::collections::HashMap;
 use std::fmt;
-use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,10 +47,12 @@ impl Apis {
                 .keys(keys.keys()?)
                 .cache_bytes(config.limits.cache_mib << 20);
             let verifier = extend(name, builder).build();
+            let verifier =
+                verifier.map_err(|error| ConfigError::new(format!("the API {name}: {error}")))?;
+            keys.check(name, &verifier)?;
             let api = Arc::new(Api {
                 name: name.to_owned(),
-                verifier: verifier
-                    .map_err(|error| ConfigError::new(format!("the API {name}: {error}")))?,
+                verifier,
                 metrics: metrics.of_api(name),
             });
             for host in &policy.hosts {
@@ -118,53 +119,87 @@ impl fmt::Debug for Apis {
 }
 
 /// Where the keys are from.
-pub(crate) enum KeySource<'a> {
+pub(crate) struct KeySource<'a> {
+    origin: KeyOrigin<'a>,
+    max_age: Option<Duration>,
+}
+
+enum KeyOrigin<'a> {
     File(&'a Path),
     Discovered(HttpsKeyFetcher),
 }
 
 impl<'a> KeySource<'a> {
     pub(crate) fn new(config: &'a Config) -> Result<Self, ConfigError> {
-        if let Some(path) = &config.keys.file {
-            return Ok(Self::File(path));
-        }
-        let mut settings = HttpsSettings::default();
-        if let Some(path) = &config.keys.ca_file {
-            let wrong = |error: &dyn fmt::Display| {
-                ConfigError::new(format!("[keys]: ca_file {}: {error}", path.display()))
-            };
-            let pem = read(path).map_err(|error| wrong(&error))?;
-            settings.trust = TrustAnchors::system()
-                .with_pem(&pem)
-                .map_err(|error| wrong(&error))?;
-        }
-        let fetcher = HttpsKeyFetcher::new(settings);
-        Ok(Self::Discovered(fetcher.map_err(|error| {
-            ConfigError::new(format!("[keys]: {error}"))
-        })?))
+        let origin = match &config.keys.file {
+            Some(path) => KeyOrigin::File(path),
+            None => KeyOrigin::Discovered(fetcher(config.keys.ca_file.as_deref())?),
+        };
+        Ok(Self {
+            origin,
+            max_age: config.keys.max_age.map(Duration::from_secs),
+        })
     }
 
     fn keys(&self) -> Result<Keys, ConfigError> {
-        match self {
-            Self::Discovered(fetcher) => Ok(Keys::discovered(fetcher.clone())),
-            Self::File(path) => {
-                Keys::file(*path).map_err(|error| ConfigError::new(format!("[keys]: {error}")))
-            }
-        }
+        let keys = match &self.origin {
+            KeyOrigin::Discovered(fetcher) => Keys::discovered(fetcher.clone()),
+            KeyOrigin::File(path) => Keys::file(*path)
+                .map_err(|error| ConfigError::new(format!("[keys]: {}", Chain(&error))))?,
+        };
+        Ok(match self.max_age {
+            Some(max_age) => keys.max_age(max_age),
+            None => keys,
+        })
+    }
+
+    /// A file has the keys of all issuers. Whether they are too old changes with time: then the daemon is not ready.
+    fn check(&self, api: &str, verifier: &Verifier) -> Result<(), ConfigError> {
+        let KeyOrigin::File(path) = &self.origin else {
+            return Ok(());
+        };
+        let status = verifier.key_status();
+        let missing = status.iter().find(|status| status.published().is_none());
+        missing.map_or(Ok(()), |missing| {
+            Err(ConfigError::new(format!(
+                "[keys]: {} has no keys of {} for the API {api}, or they were fetched in the future",
+                path.display(),
+                missing.issuer(),
+            )))
+        })
     }
 }
 
-/// Reads a file of certificates or keys.
-pub(crate) fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?
-        .take(MAX_FILE)
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
+fn fetcher(ca_file: Option<&Path>) -> Result<HttpsKeyFetcher, ConfigError> {
+    let mut settings = HttpsSettings::default();
+    if let Some(path) = ca_file {
+        let wrong = |error: &dyn fmt::Display| {
+            ConfigError::new(format!("[keys]: ca_file {}: {error}", path.display()))
+        };
+        let pem = regular_file::read(path, MAX_PEM).map_err(|error| wrong(&error))?;
+        settings.trust = TrustAnchors::system()
+            .with_pem(&pem)
+            .map_err(|error| wrong(&error))?;
+    }
+    HttpsKeyFetcher::new(settings).map_err(|error| ConfigError::new(format!("[keys]: {error}")))
+}
+
+/// An error with its causes.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.0, f)?;
+        match self.0.source() {
+            None => Ok(()),
+            Some(source) => write!(f, ": {}", Chain(source)),
+        }
+    }
 }
 
 /// How often the age of keys is looked at without requests.
 const REFRESH_CHECK: Duration = Duration::from_secs(5);
 /// An issuer has two documents, each of which takes five seconds at most.
 const MAX_FETCH: Duration = Duration::from_secs(12);
-const MAX_FILE: u64 = 4 * 1024 * 1024;
+/// In bytes: of a file of certificates or keys.
+pub(crate) const MAX_PEM: usize = 4 * 1024 * 1024;

@@ -8,9 +8,11 @@ pub use error::ConfigError;
 pub use listen::{AdminConfig, ListenConfig, TlsConfig};
 
 use crate::Engine;
+use keybound_resource::regular_file;
 use serde::Deserialize;
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// The configuration of the daemon, a TOML file. Unknown keys are errors.
 #[derive(Clone, Debug, Deserialize)]
@@ -52,8 +54,10 @@ pub struct ProxyConfig {
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct KeysConfig {
-    /// A key set that is read again every minute. Default: the keys that the issuers publish.
+    /// A key file of `keybound verify keys`, which is read again every minute. Default: the keys that the issuers publish.
     pub file: Option<PathBuf>,
+    /// How old keys may become since they were fetched from the issuer, in seconds. Default: 24 hours.
+    pub max_age: Option<u64>,
     /// CA certificates in PEM, besides those of the system, for the issuers' servers.
     pub ca_file: Option<PathBuf>,
 }
@@ -102,6 +106,18 @@ impl Default for LimitsConfig {
 }
 
 impl Config {
+    /// Reads a file. It is a regular one of at most 1 MiB.
+    ///
+    /// # Errors
+    /// If it cannot be read, is malformed, or two settings contradict each other.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |error| ConfigError::unreadable(path, &error);
+        let content = regular_file::read(path, MAX_FILE).map_err(unreadable)?;
+        let text = String::from_utf8(content)
+            .map_err(|_| unreadable(io::Error::other("it is not UTF-8")))?;
+        Self::from_toml(&text)
+    }
+
     /// Parses and checks a configuration.
     ///
     /// # Errors
@@ -121,6 +137,11 @@ impl Config {
         if self.keys.file.is_some() && self.keys.ca_file.is_some() {
             return Err(ConfigError::new(
                 "[keys]: ca_file has no effect beside file",
+            ));
+        }
+        if (self.keys.max_age).is_some_and(|age| !(MIN_KEY_AGE..=MAX_KEY_AGE).contains(&age)) {
+            return Err(ConfigError::new(
+                "[keys]: max_age is not between 3600 and 604800",
             ));
         }
         if !(1..=MAX_CONNECTIONS).contains(&self.limits.connections) {
@@ -147,5 +168,11 @@ impl Config {
     }
 }
 
+/// In seconds: keys are fetched every hour.
+const MIN_KEY_AGE: u64 = 3600;
+/// In seconds: a week.
+const MAX_KEY_AGE: u64 = 7 * 24 * 3600;
+/// In bytes.
+const MAX_FILE: usize = 1024 * 1024;
 const MAX_CONNECTIONS: usize = 65_536;
 const MAX_CACHE_MIB: usize = 65_536;

@@ -35,6 +35,7 @@ pub use decision_log::DecisionLog;
 pub use engine::Engine;
 pub use explain::{Explanation, Outcome, Step, explain};
 pub use ext_authz::messages;
+pub use keybound_resource::{KeyFile, PublishedKeys, regular_file};
 pub use proxy_config::{FrontEnd, proxy_config, proxy_script};
-pub use published_keys::published_keys;
+pub use published_keys::FetchedKeys;
 pub use reload_request::request_reload;

@@ -2,9 +2,10 @@
 #[cfg(unix)]
 mod socket_file;
 
-use crate::apis::read;
+use crate::apis::MAX_PEM;
 use crate::{AdminConfig, ListenConfig, TlsConfig};
 use keybound_core::X5tS256;
+use keybound_resource::regular_file;
 use keybound_resource::source::{Peer, PeerAddress, TrustedPeers};
 use keybound_resource::tls::{MtlsListener, OpensslServer, request_any_client_certificate};
 use openssl::pkey::PKey;
@@ -15,6 +16,7 @@ use socket_file::SocketFile;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 
@@ -96,11 +98,7 @@ impl fmt::Debug for Listener {
     }
 }
 
-async fn bind(
-    unix: Option<&std::path::Path>,
-    tcp: Option<SocketAddr>,
-    mode: u32,
-) -> io::Result<Listener> {
+async fn bind(unix: Option<&Path>, tcp: Option<SocketAddr>, mode: u32) -> io::Result<Listener> {
     match (unix, tcp) {
         #[cfg(unix)]
         (Some(path), None) => SocketFile::bind(path, mode)
@@ -121,11 +119,17 @@ async fn bind(
 
 fn acceptor(tls: &TlsConfig) -> io::Result<SslAcceptor> {
     let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
-    acceptor
-        .set_certificate_chain_file(&tls.certificate)
-        .map_err(named(&tls.certificate.display()))?;
-    let key = read(&tls.key).map_err(named(&tls.key.display()))?;
-    let key = PKey::private_key_from_pem(&key).map_err(named(&tls.key.display()))?;
+    let chain = read(&tls.certificate)?;
+    let chain = X509::stack_from_pem(&chain).map_err(named(&tls.certificate.display()))?;
+    let mut chain = chain.into_iter();
+    let leaf = chain
+        .next()
+        .ok_or_else(|| named(&tls.certificate.display())("it has no certificate in PEM"))?;
+    acceptor.set_certificate(&leaf)?;
+    for issuer in chain {
+        acceptor.add_extra_chain_cert(issuer)?;
+    }
+    let key = PKey::private_key_from_pem(&read(&tls.key)?).map_err(named(&tls.key.display()))?;
     acceptor.set_private_key(&key)?;
     acceptor.check_private_key()?;
     request_any_client_certificate(&mut acceptor)?;
@@ -136,11 +140,14 @@ fn acceptor(tls: &TlsConfig) -> io::Result<SslAcceptor> {
 fn pinned(tls: &TlsConfig) -> io::Result<Vec<X5tS256>> {
     let mut pinned = Vec::new();
     for path in &tls.clients {
-        let pem = read(path).map_err(named(&path.display()))?;
-        let certificate = X509::from_pem(&pem).map_err(named(&path.display()))?;
+        let certificate = X509::from_pem(&read(path)?).map_err(named(&path.display()))?;
         pinned.push(X5tS256::of_der(&certificate.to_der()?));
     }
     Ok(pinned)
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    regular_file::read(path, MAX_PEM).map_err(named(&path.display()))
 }
 
 /// Adds to an error what failed.

@@ -1,6 +1,7 @@
 //! Counters, and their text for Prometheus.
 use crate::Apis;
 use crate::check::DenialReason;
+use keybound_core::printable;
 use keybound_resource::Reason;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -127,6 +128,7 @@ impl Metrics {
                 u64::from(api.verifier.has_keys()),
             );
         }
+        text.key_ages(current);
         text.family(
             "keybound_verify_cache_bytes",
             "gauge",
@@ -172,6 +174,23 @@ impl Text {
         };
     }
 
+    fn key_ages(&mut self, current: &Apis) {
+        self.family(
+            "keybound_verify_keys_age_seconds",
+            "gauge",
+            "The time since the keys of the issuer were fetched from it; absent as long as there are none.",
+        );
+        for api in current.iter() {
+            for status in api.verifier.key_status() {
+                if let Some(age) = status.age() {
+                    let issuer = label(status.issuer());
+                    let labels = format!(r#"api="{}",issuer="{issuer}""#, api.name);
+                    self.sample(&labels, age.as_secs());
+                }
+            }
+        }
+    }
+
     fn durations(&mut self, apis: &BTreeMap<String, Arc<ApiMetrics>>) {
         const NAME: &str = "keybound_verify_duration_seconds";
         self.family(NAME, "histogram", "How long decisions took.");
@@ -191,6 +210,14 @@ impl Text {
     }
 }
 
+/// A value of a label: the name of an issuer is any text of the configuration.
+fn label(text: &str) -> String {
+    printable(text, MAX_LABEL)
+        .replace('\\', r"\\")
+        .replace('"', r#"\""#)
+}
+
+const MAX_LABEL: usize = 256;
 /// The bounds: cached decisions take microseconds, those with a signature tens of them, those that wait for keys up to a second.
 const BUCKETS: [(&str, Duration); 8] = [
     ("0.000005", Duration::from_micros(5)),

@@ -1,11 +1,13 @@
 //! The resource's side.
-use crate::check::{CERTIFICATE, TENANT, assert_no_canary, assert_safe};
+use crate::check::{CERTIFICATE, TENANT, assert_no_canary, assert_printable, assert_safe};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use keybound_core::Challenge;
 use keybound_resource::source::{CertificateSource as _, ForwardedCertificate, TrustedPeers};
-use keybound_resource::{Authorization, ClientCertificate, Guid, KeySet, Keys, Schemes, Verifier};
+use keybound_resource::{
+    Authorization, ClientCertificate, Guid, KeyFile, KeySet, Keys, Schemes, Verifier,
+};
 use std::sync::LazyLock;
 
 /// The `Authorization` header of a request to a resource. Input that does not start with a scheme is the claims of a token with a known
@@ -68,8 +70,17 @@ pub fn resource_certificate_header(data: &[u8]) {
     }
 }
 
-/// An issuer's key set.
+/// An issuer's key set, and a file with those of several issuers.
 pub fn resource_key_set(data: &[u8]) {
+    match KeyFile::parse(data) {
+        Ok(file) => {
+            let json = file.to_json();
+            let again = KeyFile::parse(json.as_bytes()).map(|again| again.to_json());
+            assert_eq!(again, Ok(json));
+        }
+        // The name of an issuer is no secret.
+        Err(error) => assert_printable(&error.to_string()),
+    }
     match KeySet::parse(data) {
         Ok(keys) => {
             assert!(data.len() <= 1 << 20);

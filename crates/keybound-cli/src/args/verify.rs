@@ -1,4 +1,4 @@
-use clap::{ArgAction, Args, Subcommand};
+use clap::{ArgAction, Args, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -121,26 +121,45 @@ pub(crate) struct CheckArgs {
     pub(crate) json: bool,
 }
 
-/// Fetch the issuers' keys, for programs that verify signatures themselves
+/// Fetch the issuers' keys, for other daemons and for proxies that verify signatures themselves
 ///
-/// Prints one key set with the keys that the daemon would use for all issuers in its configuration, or writes it to a file, which is
-/// replaced at once. Other daemons read such a file with `[keys] file`, so that one host fetches the keys for all.
+/// Prints the keys that the daemon would use for all issuers in its configuration, or writes them to a file, which is replaced at once. Other
+/// daemons with the same APIs read such a key file with `[keys] file`, so that one host fetches the keys for all: it keeps the issuers
+/// apart, and says when their keys were fetched. Engines that check alone need the keys of one issuer, as a JSON Web Key set or in
+/// PEM, and know nothing of their age.
 #[derive(Debug, Args)]
-#[command(
-    after_long_help = "Examples:\n  keybound verify keys --config verify.toml\n  keybound verify keys --config verify.toml --watch --output /srv/keys.json\n\nExit codes: 0 success, or SIGTERM or SIGINT stopped it, 1 the keys could not be fetched, 2 wrong usage."
-)]
+#[command(after_long_help = KEYS_HELP)]
 pub(crate) struct KeysArgs {
     /// The configuration of the daemon, without `[keys] file`
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
 
-    /// Write the keys to this file
-    #[arg(long, value_name = "FILE")]
+    /// The format
+    #[arg(long, value_name = "FORMAT", default_value = "key-file")]
+    pub(crate) format: KeyFormat,
+
+    /// jwks, pem: the issuer [default: the only one in the configuration]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) issuer: Option<String>,
+
+    /// Write the keys to this file; pem: to files of this folder, which are named after the ids of the keys
+    #[arg(long, value_name = "PATH", required_if_eq("format", "pem"))]
     pub(crate) output: Option<PathBuf>,
 
     /// Fetch them every hour, until a signal stops it; where that fails, the last ones remain
     #[arg(long, requires = "output")]
     pub(crate) watch: bool,
+}
+
+/// A format of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyFormat {
+    /// The keys of all issuers, for `[keys] file` of other daemons
+    KeyFile,
+    /// The JSON Web Key set of one issuer
+    Jwks,
+    /// The public keys of one issuer, each in a file
+    Pem,
 }
 
 const SERVE_HELP: &str = "\
@@ -180,3 +199,12 @@ JSON:
   steps [{name, outcome, text}]: outcome is passed, failed or not_checked
 
 Exit codes: 0 the token is accepted, 1 it is refused, 2 wrong usage.";
+const KEYS_HELP: &str = "\
+Examples:
+  keybound verify keys --config verify.toml
+  keybound verify keys --config verify.toml --watch --output /srv/keys.json
+  keybound verify keys --config verify.toml --format pem --output /etc/haproxy/keys \\
+    --issuer https://sts.windows.net/72f988bf-86f1-41af-91ab-2d7cd011db47/
+
+Exit codes: 0 success, or SIGTERM or SIGINT stopped it, 1 the keys could not be fetched or
+written, 2 wrong usage, 128 + N another signal N ended it.";

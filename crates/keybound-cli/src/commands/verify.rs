@@ -7,9 +7,9 @@ mod serve;
 use crate::args::{VerifyArgs, VerifyCommand};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::session::{read_file, run_to_end};
+use crate::session::run_to_end;
 use crate::{out, text};
-use keybound_verify::{Config, ConfigError};
+use keybound_verify::Config;
 use std::path::Path;
 
 /// Runs the subcommand.
@@ -37,22 +37,10 @@ fn reload(path: &Path) -> Result<Exit, Failure> {
 /// # Errors
 /// [`Failure::Usage`] if it is not usable.
 fn read_config(path: &Path) -> Result<Config, Failure> {
-    let read = read_file("--config", path, MAX_CONFIG)?;
-    let text = String::from_utf8(read).map_err(|_| wrong(path, &"it is not UTF-8"))?;
-    Config::from_toml(&text).map_err(|error| wrong(path, &error))
-}
-
-/// The same for the daemon, which logs the error.
-fn read_config_again(path: &Path) -> Result<Config, ConfigError> {
-    let text = std::fs::read(path).map_err(|error| ConfigError::unreadable(path, &error))?;
-    let text = String::from_utf8_lossy(&text);
-    Config::from_toml(&text)
+    Config::read(path).map_err(|error| wrong(path, &error))
 }
 
 fn wrong(path: &Path, what: &dyn std::fmt::Display) -> Failure {
     let path = text::printable_line(&path.to_string_lossy());
     Failure::Usage(format!("--config {path}: {what}"))
 }
-
-/// In bytes.
-const MAX_CONFIG: usize = 1024 * 1024;

@@ -12,8 +12,12 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(crate) struct IssuerKeys {
     origin: KeyOrigin,
+    /// How old they may become.
+    max_age: i64,
     current: ArcSwapOption<HashMap<String, Arc<VerificationKey>>>,
     loaded_at: AtomicI64,
+    /// Their age is counted from then. For those of a file it is earlier than `loaded_at`.
+    fetched_at: AtomicI64,
     /// Until then they are used without a refresh.
     fresh_until: AtomicI64,
     refresh: Mutex<RefreshState>,
@@ -26,8 +30,8 @@ pub(crate) struct IssuerKeys {
 pub(crate) enum KeyOrigin {
     /// They do not change.
     Fixed,
-    /// A key set in a file.
-    File(PathBuf),
+    /// A [key file](super::KeyFile), in which the issuer has this name.
+    File { path: PathBuf, issuer: String },
     /// The issuer's metadata document, which names the key set.
     Metadata {
         url: String,
@@ -44,6 +48,13 @@ struct RefreshState {
     is_running: bool,
 }
 
+/// The keys that were loaded.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) keys: KeySet,
+    pub(crate) fetched_at: i64,
+}
+
 /// Why a refresh is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RefreshCause {
@@ -56,11 +67,13 @@ pub(crate) enum RefreshCause {
 }
 
 impl IssuerKeys {
-    pub(crate) fn new(origin: KeyOrigin) -> Self {
+    pub(crate) fn new(origin: KeyOrigin, max_age: i64) -> Self {
         Self {
             origin,
+            max_age,
             current: ArcSwapOption::empty(),
             loaded_at: AtomicI64::new(0),
+            fetched_at: AtomicI64::new(0),
             fresh_until: AtomicI64::new(i64::MIN),
             refresh: Mutex::default(),
             ended: watch::Sender::new(0),
@@ -90,15 +103,23 @@ impl IssuerKeys {
 
     /// Whether there are keys that may be used.
     pub(crate) fn are_usable(&self, now: i64) -> bool {
-        let loaded_at = self.loaded_at.load(Ordering::Acquire);
-        self.current.load().is_some() && (self.is_fixed() || now < loaded_at + KEEP)
+        self.current.load().is_some() && now < self.end_of_use()
     }
 
-    /// Whether the keys should be refreshed because of their age.
+    /// The keys, and when they were fetched. `None` if they were never loaded.
+    pub(crate) fn loaded(&self) -> Option<Loaded> {
+        let keys = self.current.load_full()?;
+        Some(Loaded {
+            keys: KeySet(HashMap::clone(&keys)),
+            fetched_at: self.fetched_at.load(Ordering::Acquire),
+        })
+    }
+
+    /// Whether the keys should be refreshed because of their age, or are missing.
     pub(crate) fn are_due(&self, now: i64) -> bool {
         let loaded_at = self.loaded_at.load(Ordering::Acquire);
         !self.is_fixed()
-            && (self.current.load().is_none() || now >= loaded_at + self.refresh_interval())
+            && (!self.are_usable(now) || now >= loaded_at + self.refresh_interval())
     }
 
     /// Starts a refresh, unless one runs or has run recently. The caller then calls [`end`](Self::end).
@@ -127,12 +148,11 @@ impl IssuerKeys {
     }
 
     /// Ends a refresh with its result.
-    pub(crate) fn end(&self, loaded: Option<KeySet>, now: i64) {
+    pub(crate) fn end(&self, loaded: Option<Loaded>, now: i64) {
         match loaded {
-            Some(keys) => self.install(keys, now),
+            Some(loaded) => self.install(loaded, now),
             None => {
-                let end = self.loaded_at.load(Ordering::Acquire) + KEEP;
-                let retry = end.min(now + RETRY_AFTER_FAILURE);
+                let retry = self.end_of_use().min(now + RETRY_AFTER_FAILURE);
                 self.fresh_until.fetch_max(retry, Ordering::AcqRel);
             }
         }
@@ -146,7 +166,8 @@ impl IssuerKeys {
     }
 
     /// Replaces the keys. One that did not change remains the same value, with the decisions that were cached for it.
-    pub(crate) fn install(&self, KeySet(mut keys): KeySet, now: i64) {
+    pub(crate) fn install(&self, loaded: Loaded, now: i64) {
+        let KeySet(mut keys) = loaded.keys;
         let earlier = self.current.load_full();
         for (id, known) in earlier.iter().flat_map(|keys| keys.iter()) {
             match keys.get_mut(id) {
@@ -156,9 +177,10 @@ impl IssuerKeys {
         }
         self.current.store(Some(Arc::new(keys)));
         self.loaded_at.store(now, Ordering::Release);
+        self.fetched_at.store(loaded.fetched_at, Ordering::Release);
         let fresh_until = match self.origin {
             KeyOrigin::Fixed => i64::MAX,
-            _ => now + 2 * self.refresh_interval(),
+            _ => self.end_of_use().min(now + 2 * self.refresh_interval()),
         };
         self.fresh_until.store(fresh_until, Ordering::Release);
     }
@@ -174,7 +196,7 @@ impl IssuerKeys {
 
     fn allows(&self, state: &RefreshState, cause: RefreshCause, now: i64) -> bool {
         let interval = match (cause, &self.origin) {
-            (RefreshCause::Unavailable, _) | (_, KeyOrigin::File(_)) => RETRY_WITHOUT_KEYS,
+            (RefreshCause::Unavailable, _) | (_, KeyOrigin::File { .. }) => RETRY_WITHOUT_KEYS,
             (RefreshCause::Age, _) => RETRY_AFTER_FAILURE,
             (RefreshCause::UnknownKey, _) => UNKNOWN_KEY_INTERVAL,
         };
@@ -184,8 +206,18 @@ impl IssuerKeys {
 
     fn refresh_interval(&self) -> i64 {
         match self.origin {
-            KeyOrigin::File(_) => FILE_INTERVAL,
+            KeyOrigin::File { .. } => FILE_INTERVAL,
             _ => REFRESH_INTERVAL,
+        }
+    }
+
+    fn end_of_use(&self) -> i64 {
+        match self.is_fixed() {
+            true => i64::MAX,
+            false => {
+                let fetched_at = self.fetched_at.load(Ordering::Acquire);
+                fetched_at.saturating_add(self.max_age)
+            }
         }
     }
 
@@ -199,9 +231,8 @@ impl IssuerKeys {
     }
 }
 
-/// How old keys may become. Microsoft advises one hour, and to keep the last ones for a day.
+/// As Microsoft advises.
 const REFRESH_INTERVAL: i64 = 3600;
-const KEEP: i64 = 24 * 3600;
 /// A file is read this often.
 const FILE_INTERVAL: i64 = 60;
 /// How often tokens with unknown keys can cause a refresh.

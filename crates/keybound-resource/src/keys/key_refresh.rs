@@ -1,7 +1,7 @@
+use super::issuer_keys::{KeyOrigin, Loaded};
 use super::key_set::MAX_DOCUMENT;
-use super::{FetchError, IssuerKeys, KeyFetcher, KeySet};
+use super::{FetchError, IssuerKeys, KeyFetcher, KeyFile, KeySet};
 use crate::clock::GuardedClock;
-use crate::keys::issuer_keys::KeyOrigin;
 use serde::Deserialize;
 use std::fmt;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl KeyRefresh {
         }))
     }
 
-    /// Loads the keys. If it fails, the last ones remain in use for 24 hours.
+    /// Loads the keys. If it fails, the last ones remain in use until they are too old.
     ///
     /// # Errors
     /// If the documents cannot be fetched, or are not those of the issuer.
@@ -45,16 +45,17 @@ impl KeyRefresh {
         };
         parts.is_running = true;
         let (origin, fetcher) = (Arc::clone(&parts.keys), parts.fetcher.clone());
-        let loaded = load(origin.origin(), fetcher.as_deref()).await;
-        let (keys, result) = match loaded {
-            Ok(keys) => (Some(keys), Ok(())),
+        let clock = Arc::clone(&parts.clock);
+        let loaded = load(origin.origin(), fetcher.as_deref(), &clock).await;
+        let (loaded, result) = match loaded {
+            Ok(loaded) => (Some(loaded), Ok(())),
             Err(error) => (None, Err(error)),
         };
-        self.end(keys);
+        self.end(loaded);
         result
     }
 
-    fn end(&mut self, loaded: Option<KeySet>) {
+    fn end(&mut self, loaded: Option<Loaded>) {
         match self.0.take() {
             Some(parts) if parts.is_running => parts.keys.end(loaded, parts.clock.now()),
             Some(parts) => parts.keys.cancel(),
@@ -81,38 +82,30 @@ struct Metadata {
     jwks_uri: String,
 }
 
-async fn load(origin: &KeyOrigin, fetcher: Option<&dyn KeyFetcher>) -> Result<KeySet, FetchError> {
-    let document = match origin {
-        KeyOrigin::Fixed => return Err(FetchError::new("the keys are fixed")),
-        KeyOrigin::File(path) => read_file(path)?,
+async fn load(
+    origin: &KeyOrigin,
+    fetcher: Option<&dyn KeyFetcher>,
+    clock: &GuardedClock,
+) -> Result<Loaded, FetchError> {
+    match origin {
+        KeyOrigin::Fixed => Err(FetchError::new("the keys are fixed")),
+        KeyOrigin::File { path, issuer } => {
+            let published = KeyFile::read_issuer(path, issuer)?;
+            published.loaded(clock.now())
+        }
         KeyOrigin::Metadata { url, issuer } => {
             let fetcher = fetcher.ok_or_else(|| FetchError::new("there is no fetcher"))?;
             let metadata = fetcher.fetch(url).await?;
             let jwks_uri = key_set_url(&metadata, url, issuer)?;
-            fetcher.fetch(&jwks_uri).await?
+            let keys = KeySet::parse(&fetcher.fetch(&jwks_uri).await?);
+            Ok(Loaded {
+                keys: keys.map_err(|error| {
+                    FetchError::new("the key set is not usable").with_source(error)
+                })?,
+                fetched_at: clock.now(),
+            })
         }
-    };
-    parse(&document)
-}
-
-/// Reads a key set from a file.
-pub(super) fn read_file(path: &std::path::Path) -> Result<Vec<u8>, FetchError> {
-    use std::io::Read as _;
-    let failed = |error: std::io::Error| {
-        FetchError::new(format!("the key set {} cannot be read", path.display())).with_source(error)
-    };
-    let file = std::fs::File::open(path).map_err(failed)?;
-    let mut text = Vec::new();
-    // One byte more than allowed is an error when it is parsed.
-    file.take(MAX_DOCUMENT as u64 + 1)
-        .read_to_end(&mut text)
-        .map_err(failed)?;
-    Ok(text)
-}
-
-pub(super) fn parse(document: &[u8]) -> Result<KeySet, FetchError> {
-    KeySet::parse(document)
-        .map_err(|error| FetchError::new("the key set is not usable").with_source(error))
+    }
 }
 
 /// The URL of the key set, which is on the host of the metadata document.

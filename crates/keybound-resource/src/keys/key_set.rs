@@ -2,6 +2,8 @@ use super::VerificationKey;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -33,7 +35,7 @@ pub enum KeySetError {
 #[derive(Deserialize)]
 struct Document<'a> {
     #[serde(borrow)]
-    keys: Vec<&'a serde_json::value::RawValue>,
+    keys: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -59,11 +61,16 @@ impl KeySet {
         }
         let document: Document<'_> =
             serde_json::from_slice(json).map_err(|_| KeySetError::Malformed)?;
-        if document.keys.len() > MAX_KEYS {
+        Self::of_keys(&document.keys)
+    }
+
+    /// Parses the members of a key set.
+    pub(super) fn of_keys(members: &[&RawValue]) -> Result<Self, KeySetError> {
+        if members.len() > MAX_KEYS {
             return Err(KeySetError::TooManyKeys);
         }
         let mut keys = HashMap::new();
-        for json in document.keys {
+        for json in members {
             let key: JsonWebKey =
                 serde_json::from_str(json.get()).map_err(|_| KeySetError::Malformed)?;
             let Some(key) = key.into_verification_key() else {
@@ -82,6 +89,28 @@ impl KeySet {
     /// The ids of the usable keys, in any order.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
+    }
+
+    /// The usable keys as a JSON Web Key set, in the order of their ids. The issuer of a key is in its member `issuer`, as in Entra's sets.
+    pub fn to_json(&self) -> String {
+        serde_json::json!({ "keys": self.to_jwks() }).to_string()
+    }
+
+    /// The id and the public key in PEM (`SubjectPublicKeyInfo`) of each usable key, in the order of the ids.
+    pub fn to_pem(&self) -> Vec<(String, String)> {
+        let pem = |key: &&Arc<VerificationKey>| Some((key.id().to_owned(), key.to_pem()?));
+        self.sorted().iter().filter_map(pem).collect()
+    }
+
+    pub(super) fn to_jwks(&self) -> Vec<Value> {
+        let keys = self.sorted();
+        keys.iter().map(|key| key.to_jwk()).collect()
+    }
+
+    fn sorted(&self) -> Vec<&Arc<VerificationKey>> {
+        let mut keys: Vec<_> = self.0.values().collect();
+        keys.sort_by_key(|key| key.id());
+        keys
     }
 }
 

@@ -1,10 +1,13 @@
 use crate::issuer::{Issuer, Template};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use openssl::bn::BigNum;
 use openssl::error::ErrorStack;
 use openssl::md::Md;
 use openssl::pkey::{PKey, Public};
 use openssl::pkey_ctx::PkeyCtx;
 use openssl::rsa::{Padding, Rsa};
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,6 +49,28 @@ impl VerificationKey {
 
     pub(crate) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// As a JSON Web Key (RFC 7517 section 4).
+    pub(crate) fn to_jwk(&self) -> Value {
+        let number = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let mut jwk = json!({
+            "kty": "RSA",
+            "use": "sig",
+            "alg": "RS256",
+            "kid": self.id,
+            "n": number(&self.modulus),
+            "e": number(&self.exponent),
+        });
+        if let Some(issuer) = &self.issuer {
+            jwk["issuer"] = issuer.to_string().into();
+        }
+        jwk
+    }
+
+    /// The public key in PEM. `None` if OpenSSL fails.
+    pub(crate) fn to_pem(&self) -> Option<String> {
+        String::from_utf8(self.key.public_key_to_pem().ok()?).ok()
     }
 
     /// Whether it signs tokens of this issuer in this tenant.

@@ -65,6 +65,23 @@ impl TestIssuer {
     }
 }
 
+impl TestIssuer {
+    /// A key file with this key set for the issuers of both versions of both tenants, and of any tenant, as Entra publishes it. It was
+    /// fetched an hour ago.
+    pub fn key_file(&self) -> Value {
+        let keys = self.key_set()["keys"].clone();
+        let issuers = [TENANT, OTHER_TENANT, "{tenantid}"].map(|tenant| {
+            [
+                format!("https://sts.windows.net/{tenant}/"),
+                format!("https://login.microsoftonline.com/{tenant}/v2.0"),
+            ]
+        });
+        let entry = |issuer: &String| json!({ "issuer": issuer, "fetched_at": self.now() - 3600, "keys": keys });
+        let entries: Vec<Value> = issuers.as_flattened().iter().map(entry).collect();
+        json!({ "issuers": entries })
+    }
+}
+
 /// A JSON Web Key.
 pub(super) fn jwk(id: &str, key: &PKey<Private>, issuer: Option<String>) -> Value {
     let rsa = key.rsa().unwrap();

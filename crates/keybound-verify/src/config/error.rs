@@ -14,7 +14,7 @@ impl ConfigError {
     }
 
     /// The file cannot be read.
-    pub fn unreadable(path: &Path, error: &io::Error) -> Self {
+    pub(super) fn unreadable(path: &Path, error: &io::Error) -> Self {
         Self::new(format!("{}: {error}", path.display()))
     }
 

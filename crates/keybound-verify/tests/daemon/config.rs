@@ -93,6 +93,11 @@ fn rejects_configurations_that_are_not_sound() {
             "no effect beside file",
         ),
         (
+            "[[api]]",
+            "[keys]\nmax_age = 3599\n[[api]]",
+            "between 3600 and 604800",
+        ),
+        (
             "tenants =",
             "skew = 86400\ntenants =",
             "the clock skew is longer than an hour",

@@ -26,7 +26,7 @@ impl Fixture {
     pub fn of(engine: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let keys = folder.path().join("keys.json");
-        std::fs::write(&keys, table().issuer.key_set().to_string()).unwrap();
+        std::fs::write(&keys, table().issuer.key_file().to_string()).unwrap();
         let config = format!(
             "[listen]\nunix = {:?}\n[proxy]\nengine = {engine:?}\n[admin]\nunix = {:?}\n[keys]\nfile = {keys:?}\n[log]\ndecisions = \"all\"\n[[api]]\nhosts = [\"orders.contoso.com\"]\naudiences = [\"api://orders.contoso.com\"]\ntenants = [\"{TENANT}\"]\n",
             folder.path().join("verify.sock"),

@@ -10,6 +10,8 @@ mod connections;
 #[cfg(unix)]
 mod fixture;
 #[cfg(unix)]
+mod keys;
+#[cfg(unix)]
 mod log;
 #[cfg(unix)]
 mod operators;

@@ -3,9 +3,11 @@ use crate::args::CheckArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::json;
-use crate::session::{read_bounded, read_file, run_to_end};
-use keybound_verify::{Explanation, Outcome, explain};
+use crate::session::{read_bounded, run_to_end};
+use crate::text::printable_line;
+use keybound_verify::{Explanation, Outcome, explain, regular_file};
 use openssl::x509::X509;
+use std::path::Path;
 
 /// Verifies one token, and explains each step.
 pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
@@ -15,7 +17,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     let certificate = match &args.certificate {
         None => None,
         Some(path) => {
-            let pem = read_file("--certificate", path, MAX_FILE)?;
+            let pem = read("--certificate", path)?;
             let certificate = X509::from_pem(&pem).and_then(|certificate| certificate.to_der());
             Some(certificate.map_err(|_| {
                 Failure::Usage("--certificate: it is not a certificate in PEM".to_owned())
@@ -44,7 +46,7 @@ fn authorization(args: &CheckArgs) -> Result<String, Failure> {
     let bytes = match args.token_file.as_os_str() == "-" {
         true => read_bounded(std::io::stdin().lock(), MAX_FILE)
             .map_err(|error| Failure::Usage(format!("--token-file -: {error}")))?,
-        false => read_file("--token-file", &args.token_file, MAX_FILE)?,
+        false => read("--token-file", &args.token_file)?,
     };
     let text = String::from_utf8(bytes)
         .map_err(|_| Failure::Usage("--token-file: it is not UTF-8".to_owned()))?;
@@ -52,6 +54,14 @@ fn authorization(args: &CheckArgs) -> Result<String, Failure> {
     Ok(match text.contains(' ') {
         true => text.to_owned(),
         false => format!("mtls_pop {text}"),
+    })
+}
+
+/// Regular files only: a pipe without a writer would be waited for.
+fn read(option: &str, path: &Path) -> Result<Vec<u8>, Failure> {
+    regular_file::read(path, MAX_FILE).map_err(|error| {
+        let path = printable_line(&path.to_string_lossy());
+        Failure::Usage(format!("{option} {path}: {error}"))
     })
 }
 

@@ -1,43 +1,49 @@
+mod key_folder;
+
 use super::{out, read_config, wrong};
-use crate::args::KeysArgs;
+use crate::args::{KeyFormat, KeysArgs};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::session::run_to_end;
 use crate::signals::{self, Signals};
 use crate::text::printable_line;
-use keybound_verify::{Config, published_keys};
+use keybound_verify::{Config, FetchedKeys, KeyFile, PublishedKeys, regular_file};
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
-/// Writes the issuers' keys to a file, once or again and again.
+/// Writes the issuers' keys to a file or a folder, once or again and again.
 pub(super) fn run(args: &KeysArgs) -> Result<Exit, Failure> {
     let config = read_config(&args.config)?;
-    let Some(output) = &args.output else {
-        let keys = run_to_end(published_keys(&config))?;
-        let keys = keys.map_err(|error| Failure::Host(error.to_string()))?;
-        out::line(&keys)?;
-        return Ok(Exit::Success);
-    };
     if config.keys.file.is_some() {
         return Err(wrong(
             &args.config,
             &"[keys] has a file: nothing is fetched",
         ));
     }
+    if args.format == KeyFormat::KeyFile && args.issuer.is_some() {
+        let problem = "--issuer: a key file has the keys of all issuers";
+        return Err(Failure::Usage(problem.to_owned()));
+    }
+    let mut collector = Collector {
+        args,
+        config: &config,
+        known: KeyFile::default(),
+    };
     run_to_end(async {
         match args.watch {
-            true => watch(&config, output).await,
-            false => write(&config, output).await.map(|()| Exit::Success),
+            true => watch(&mut collector).await,
+            false => collector.collect().await.map(|()| Exit::Success),
         }
     })?
 }
 
-/// Until a signal stops it. Where the keys cannot be fetched, the last ones remain in the file.
-async fn watch(config: &Config, output: &Path) -> Result<Exit, Failure> {
+/// Until a signal stops it. Where the keys cannot be fetched, the last ones remain.
+async fn watch(collector: &mut Collector<'_>) -> Result<Exit, Failure> {
     let mut signals = Signals::ending().map_err(signals::failure)?;
+    collector.read_earlier();
     loop {
-        let wait = match write(config, output).await {
+        let wait = match collector.collect().await {
             Ok(()) => REFRESH,
             Err(Failure::Host(error)) => {
                 out::log(&format!("error: {}", printable_line(&error)));
@@ -55,23 +61,107 @@ async fn watch(config: &Config, output: &Path) -> Result<Exit, Failure> {
     }
 }
 
-/// A reader finds the old keys or the new ones, and never a part of them.
-async fn write(config: &Config, output: &Path) -> Result<(), Failure> {
-    let keys = published_keys(config).await;
-    let keys = keys.map_err(|error| Failure::Host(error.to_string()))?;
-    replace(output, &keys).map_err(|error| {
-        let output = printable_line(&output.to_string_lossy());
-        Failure::Host(format!("--output {output}: {error}"))
-    })
+/// Fetches keys, and knows the last ones.
+struct Collector<'a> {
+    args: &'a KeysArgs,
+    config: &'a Config,
+    known: KeyFile,
 }
 
-fn replace(output: &Path, keys: &str) -> io::Result<()> {
+impl Collector<'_> {
+    /// Those of an earlier run: the keys of an issuer that does not respond now remain in the file, with their age.
+    fn read_earlier(&mut self) {
+        let Some(output) = &self.args.output else {
+            return;
+        };
+        if self.args.format == KeyFormat::KeyFile
+            && let Ok(content) = regular_file::read(output, MAX_FILE)
+            && let Ok(earlier) = KeyFile::parse(&content)
+        {
+            self.known = earlier;
+        }
+    }
+
+    async fn collect(&mut self) -> Result<(), Failure> {
+        let fetched = FetchedKeys::fetch(self.config).await;
+        let fetched = fetched.map_err(|error| wrong(&self.args.config, &error))?;
+        let issuer = self.issuer(&fetched)?;
+        let is_needed = |missing: &&String| issuer.as_ref().is_none_or(|issuer| issuer == *missing);
+        let missing: Vec<_> = fetched.missing.iter().filter(is_needed).cloned().collect();
+        let failure = (!missing.is_empty()).then(|| {
+            let missing = missing.join(", ");
+            Failure::Host(format!("the keys of {missing} could not be fetched"))
+        });
+        match failure {
+            Some(failure) if !self.args.watch => return Err(failure),
+            _ => self.known = fetched.completed_by(&self.known),
+        }
+        self.write(issuer.as_deref())?;
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// The issuer whose keys are written. `None`: all of them.
+    fn issuer(&self, fetched: &FetchedKeys) -> Result<Option<String>, Failure> {
+        if self.args.format == KeyFormat::KeyFile {
+            return Ok(None);
+        }
+        let names = fetched.file.iter().map(|keys| keys.issuer().to_owned());
+        let names: Vec<_> = names.chain(fetched.missing.iter().cloned()).collect();
+        let wanted = |problem: &str| {
+            Err(Failure::Usage(format!(
+                "--issuer: {problem}: {}",
+                printable_line(&names.join(", "))
+            )))
+        };
+        match (&self.args.issuer, &names[..]) {
+            (Some(issuer), names) if names.contains(issuer) => Ok(Some(issuer.clone())),
+            (Some(_), _) => wanted("it is none of the configuration's issuers"),
+            (None, [only]) => Ok(Some(only.clone())),
+            (None, _) => wanted("the configuration has several issuers"),
+        }
+    }
+
+    fn write(&self, issuer: Option<&str>) -> Result<(), Failure> {
+        let keys = issuer.and_then(|issuer| self.known.issuer(issuer));
+        let text = match (self.args.format, keys) {
+            (KeyFormat::KeyFile, _) if self.known.iter().next().is_none() => return Ok(()),
+            (KeyFormat::KeyFile, _) => self.known.to_json(),
+            // Reported by the caller.
+            (_, None) => return Ok(()),
+            (KeyFormat::Jwks, Some(keys)) => keys.keys().to_json(),
+            (KeyFormat::Pem, Some(keys)) => return self.write_folder(keys),
+        };
+        match &self.args.output {
+            None => out::line(&text)?,
+            Some(output) => {
+                replace(output, &text).map_err(|error| not_written(output, &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_folder(&self, keys: &PublishedKeys) -> Result<(), Failure> {
+        // The format requires the option.
+        let Some(folder) = &self.args.output else {
+            return Ok(());
+        };
+        key_folder::write(folder, keys).map_err(|error| not_written(folder, &error))
+    }
+}
+
+fn not_written(output: &Path, error: &io::Error) -> Failure {
+    let output = printable_line(&output.to_string_lossy());
+    Failure::Host(format!("--output {output}: {error}"))
+}
+
+/// A reader finds the old content or the new one, and never a part of it.
+fn replace(output: &Path, text: &str) -> io::Result<()> {
     let folder = match output.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    writeln!(file, "{keys}")?;
+    writeln!(file, "{}", text.trim_end())?;
     // Public keys, for proxies with other accounts.
     #[cfg(unix)]
     {
@@ -86,3 +176,5 @@ fn replace(output: &Path, keys: &str) -> io::Result<()> {
 /// As Microsoft advises.
 const REFRESH: Duration = Duration::from_secs(3600);
 const RETRY: Duration = Duration::from_secs(60);
+/// In bytes.
+const MAX_FILE: usize = 8 * 1024 * 1024;

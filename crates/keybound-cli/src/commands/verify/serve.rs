@@ -1,4 +1,4 @@
-use super::{out, read_config, read_config_again, wrong};
+use super::{out, read_config, wrong};
 use crate::args::ServeArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -33,7 +33,7 @@ async fn serve(config: Config, path: &Path) -> Result<Exit, Failure> {
         config,
         log,
         Arc::new(|_: &str, builder| builder),
-        move || read_config_again(&reread),
+        move || Config::read(&reread),
     );
     let daemon = daemon.await.map_err(|error| match error {
         StartError::Config(error) => wrong(path, &error),
