@@ -93,15 +93,19 @@ impl Issuer {
         accepted.any(|accepted| accepted.matches(&key_issuer, tid))
     }
 
-    /// Its name for one tenant, or its template.
+    /// Its name for one tenant, or its template. Issuers write tenants in lower case.
     pub(crate) fn name(&self, tenant: Option<&Guid>) -> String {
-        self.name.text(tenant.map_or(PLACEHOLDER, Guid::as_str))
+        match tenant {
+            Some(tenant) => self.name.text(&tenant.as_str().to_ascii_lowercase()),
+            None => self.name.to_string(),
+        }
     }
 
     /// The URL of its metadata for one tenant, or for all of them, which Entra calls `common`.
     pub(crate) fn metadata(&self, tenant: Option<&Guid>) -> String {
         let tenant = tenant.map_or("common", Guid::as_str);
-        self.metadata.replace(PLACEHOLDER, tenant)
+        let tenant = tenant.to_ascii_lowercase();
+        self.metadata.replace(PLACEHOLDER, &tenant)
     }
 }
 

@@ -102,12 +102,16 @@ struct Api {
 
 impl Api {
     fn new(issuer: FakeIssuer) -> Self {
+        Self::of_tenant(issuer, TENANT)
+    }
+
+    fn of_tenant(issuer: FakeIssuer, tenant: &str) -> Self {
         let clock = TestClock::new();
         let der = support::issuer().certificates.der("client").unwrap();
         Self {
             verifier: Verifier::builder()
                 .audience(RESOURCE)
-                .tenant(Guid::parse(TENANT).unwrap())
+                .tenant(Guid::parse(tenant).unwrap())
                 .keys(Keys::discovered(issuer.clone()))
                 .clock(clock.clone())
                 .build()
@@ -141,6 +145,15 @@ impl Api {
         let verified = verified.await;
         verified.map(|_| ()).map_err(|refusal| refusal.reason())
     }
+}
+
+#[tokio::test]
+async fn tenant_that_is_configured_in_capitals_has_its_keys() {
+    let issuer = FakeIssuer::with_keys(&issuer().key_set());
+    let api = Api::of_tenant(issuer, &TENANT.to_uppercase());
+    api.verifier.fetch_due_keys().await;
+    assert!(api.verifier.has_keys());
+    assert_eq!(api.verify(&token(1)), Ok(()));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 use crate::metrics::{ApiMetrics, Metrics};
 use crate::{Config, ConfigError, host};
 use keybound_resource::fetch::{HttpsKeyFetcher, HttpsSettings, TrustAnchors};
-use keybound_resource::{Keys, Verifier, VerifierBuilder, regular_file};
+use keybound_resource::{KeyStatus, Keys, Verifier, VerifierBuilder, regular_file};
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
@@ -159,7 +159,10 @@ impl<'a> KeySource<'a> {
             return Ok(());
         };
         let status = verifier.key_status();
-        let missing = status.iter().find(|status| status.published().is_none());
+        // Other keys than those of the file have metadata: `Extend` may have replaced them.
+        let is_missing =
+            |status: &&KeyStatus| status.metadata().is_none() && status.published().is_none();
+        let missing = status.iter().find(is_missing);
         missing.map_or(Ok(()), |missing| {
             Err(ConfigError::new(format!(
                 "[keys]: {} has no keys of {} for the API {api}, or they were fetched in the future",

@@ -118,8 +118,7 @@ impl IssuerKeys {
     /// Whether the keys should be refreshed because of their age, or are missing.
     pub(crate) fn are_due(&self, now: i64) -> bool {
         let loaded_at = self.loaded_at.load(Ordering::Acquire);
-        !self.is_fixed()
-            && (!self.are_usable(now) || now >= loaded_at + self.refresh_interval())
+        !self.is_fixed() && (!self.are_usable(now) || now >= loaded_at + self.refresh_interval())
     }
 
     /// Starts a refresh, unless one runs or has run recently. The caller then calls [`end`](Self::end).
