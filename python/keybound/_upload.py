@@ -79,18 +79,20 @@ def send_streamed(
     content, source = content_and_source(body)
     check_unused(source)
     upload = _native.Upload(content_length(headers))
-    response = send(upload)
+    # Before the request's own deadline: a part that comes after that one came after this one too.
     deadline = monotonic() + timeout
+    response = send(upload)
     ended_before_part = timed_out = False
     try:
         if not upload.wanted().wait():
             return response.wait()
         mark_used(source)
         for chunk in chunks(content):
+            came_late = monotonic() >= deadline
             # Once there is a response, the timeout of the request does not end the wait for a service that reads no more.
             accepted = upload.push(chunk, max(0.0, deadline - monotonic()))
             if not (accepted if isinstance(accepted, bool) else accepted.wait()):
-                ended_before_part = accepted is False
+                ended_before_part = came_late or accepted is False
                 timed_out = monotonic() >= deadline
                 break
         else:
