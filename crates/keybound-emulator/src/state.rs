@@ -15,6 +15,7 @@ use crate::sources::SourceSecrets;
 use crate::sources::arc::KeyFiles;
 use crate::start_error::StartError;
 use openssl::error::ErrorStack;
+use std::sync::LazyLock;
 
 /// The shared state of the services of an emulator.
 pub(crate) struct State {
@@ -54,7 +55,7 @@ impl State {
             records: Records::default(),
             pki,
             endpoints,
-            keys: Keys::default(),
+            keys: Keys::of_process(),
             bound_tokens: BoundTokenVerifiers::default(),
             control_secret: ControlSecret::random().map_err(no_random)?,
             source_secrets: SourceSecrets::new().map_err(no_random)?,
@@ -91,6 +92,13 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
+    /// Those of this process: emulators start with the same ones, since generating a key takes a tenth of a second and more. Keys that
+    /// an emulator generates later, for its rotations, are its own.
+    pub fn of_process() -> Self {
+        static KEYS: LazyLock<Keys> = LazyLock::new(Keys::default);
+        KEYS.clone()
+    }
+
     /// Generates the keys that every flow needs. Errors are returned to the callers that use a key.
     pub async fn create(&self) {
         let _ = self.maa.get().await;

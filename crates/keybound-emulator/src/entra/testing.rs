@@ -17,7 +17,7 @@ use openssl::ssl::SslVersion;
 use openssl::x509::{X509, X509NameBuilder};
 use serde_json::Value;
 use std::net::SocketAddr;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -61,7 +61,7 @@ impl TestServices {
             records: crate::records::Records::default(),
             pki: Pki::new(None, [127, 0, 0, 1].into()).unwrap(),
             endpoints: Endpoints(Service::ALL.map(endpoint).into()),
-            keys: keys(),
+            keys: Keys::of_process(),
             bound_tokens: crate::entra::BoundTokenVerifiers::default(),
             control_secret: ControlSecret::random().unwrap(),
             source_secrets: crate::sources::SourceSecrets::new().unwrap(),
@@ -226,17 +226,6 @@ impl TestServices {
 impl Received {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
-    }
-}
-
-/// Shared by all tests, since key generation is slow.
-fn keys() -> Keys {
-    static MADE: LazyLock<Keys> = LazyLock::new(Keys::default);
-    Keys {
-        entra: MADE.entra.clone(),
-        tenant: MADE.tenant.clone(),
-        maa: MADE.maa.clone(),
-        foreign: MADE.foreign.clone(),
     }
 }
 
