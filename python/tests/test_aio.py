@@ -186,7 +186,9 @@ async def test_the_timeout_counts_after_an_early_success(
     settings["loopback_ca_pem"] += recorder_certificate.read_bytes()
     recorder.respond_early("200 OK", b"ok")
     source = Source()
-    call = aio.ManagedIdentityClient(**settings).resource(RESOURCE).put(recorder.origin, content=source.parts(), timeout=1)
+    client = aio.ManagedIdentityClient(**settings)
+    await client.acquire_token(RESOURCE)
+    call = client.resource(RESOURCE).put(recorder.origin, content=source.parts(), timeout=1)
     with pytest.raises(keybound.DeadlineReached, match="caller produced the next part"):
         await asyncio.wait_for(call, 20)
     assert source.is_closed

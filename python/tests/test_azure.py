@@ -213,6 +213,7 @@ async def test_unreachable_vaults(calls: BoundCalls) -> None:
 
 
 async def test_timeouts(emulator: Emulator, calls: BoundCalls) -> None:
+    calls.acquire_token(RESOURCE)
     request = HttpRequest("POST", secret(emulator), content=b"x")
     for option in ("read_timeout", "connection_timeout"):
         emulator.inject("vault=hang*2")
@@ -223,6 +224,7 @@ async def test_timeouts(emulator: Emulator, calls: BoundCalls) -> None:
 
 
 async def test_timeouts_in_the_body(recorder: Recorder, calls: BoundCalls) -> None:
+    calls.acquire_token(RESOURCE)
     recorder.hold(b"the", 10)
     request = HttpRequest("POST", recorder.origin, content=b"once")
     with pytest.raises(ServiceResponseError):

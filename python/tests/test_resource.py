@@ -312,7 +312,9 @@ def test_the_timeout_ends_an_upload_that_the_server_does_not_read(
     settings = emulator.client_settings
     settings["loopback_ca_pem"] += recorder_certificate.read_bytes()
     recorder.respond_early(status, b"ok", stops=True)
-    resource = ManagedIdentityClient(**settings).resource(RESOURCE)
+    client = ManagedIdentityClient(**settings)
+    client.acquire_token(RESOURCE)
+    resource = client.resource(RESOURCE)
     # More than the buffers of the connection.
     parts = itertools.repeat(bytes(1 << 20), 200)
     try:
