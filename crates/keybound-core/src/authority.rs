@@ -109,7 +109,11 @@ impl Authority {
         Ok(tenant_url(self.mtls_origin()?, tenant))
     }
 
-    fn mtls_origin(&self) -> Result<&Url> {
+    /// The origin of the token endpoint for mutual TLS.
+    ///
+    /// # Errors
+    /// As [`mtls_token_url`](Self::mtls_token_url).
+    pub fn mtls_origin(&self) -> Result<&Url> {
         self.mtls_origin.as_ref().ok_or_else(|| {
             Error::invalid_request(
                 "the host for mutual TLS of this authority is unknown: name the authority for mutual TLS too",

@@ -2,6 +2,8 @@ use super::HostArgs;
 use super::values::{self, Source};
 use crate::failure::Failure;
 use clap::{ArgAction, Args};
+use keybound::confidential::Cloud;
+use keybound_core::Authority;
 use url::Url;
 
 /// Show at a glance why tokens work on this host, or do not
@@ -26,9 +28,25 @@ pub(crate) struct DoctorArgs {
     #[arg(long, value_name = "SOURCE", value_enum, help_heading = "Connections")]
     pub(crate) source: Option<Source>,
 
-    /// The token endpoint to connect to [default: the one of a stored certificate, else https://mtlsauth.microsoft.com]
+    /// The token endpoint to connect to [default: the one of a stored certificate, else the one of the cloud, such as
+    /// https://mtlsauth.microsoft.com]
     #[arg(long, value_name = "URL", help_heading = "Connections")]
     token_endpoint: Option<String>,
+
+    /// The cloud whose token endpoint is the default: public, us-government, china, france, germany or singapore [default:
+    /// that of AZURE_AUTHORITY_HOST, otherwise public]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["authority", "token_endpoint"], help_heading = "Connections")]
+    cloud: Option<Cloud>,
+
+    /// The authority whose token endpoint is the default, in place of that of a cloud [env: AZURE_AUTHORITY_HOST]
+    // clap does not read the variable: an unknown authority in it is no error.
+    #[arg(
+        long,
+        value_name = "URL",
+        conflicts_with = "token_endpoint",
+        help_heading = "Connections"
+    )]
+    authority: Option<String>,
 
     /// Print one JSON object instead of the text
     #[arg(long, help_heading = "Output")]
@@ -46,6 +64,43 @@ impl DoctorArgs {
         let url = url.transpose();
         url.map_err(|rule| Failure::Usage(format!("--token-endpoint: {rule}")))
     }
+
+    /// The default token endpoint of the cloud; `environment` is the value of `AZURE_AUTHORITY_HOST`, if it is set. The host of an
+    /// unknown authority there is not used: reports contain no values of variables.
+    pub(crate) fn cloud_endpoint(
+        &self,
+        environment: Option<&str>,
+    ) -> Result<CloudEndpoint, Failure> {
+        let named = match (self.cloud, &self.authority) {
+            (Some(cloud), _) => Some(Authority::of_cloud(cloud)),
+            (None, Some(url)) => Some(Authority::parse(url).map_err(Failure::before_work)?),
+            (None, None) => None,
+        };
+        let is_named = named.is_some();
+        let authority = named.or_else(|| {
+            let Some(url) = environment.filter(|url| !url.is_empty()) else {
+                return Some(Authority::of_cloud(Cloud::Public));
+            };
+            let url = Url::parse(url).ok()?;
+            Cloud::of_authority(url.host_str()?).map(Authority::of_cloud)
+        });
+        let url = authority.map(|authority| authority.mtls_origin().cloned());
+        let url = url.transpose().map_err(|_| {
+            Failure::Usage(
+                "--authority: its token endpoint for mutual TLS is unknown: name that with --token-endpoint".to_owned(),
+            )
+        })?;
+        Ok(CloudEndpoint { url, is_named })
+    }
+}
+
+/// The default token endpoint of a cloud.
+#[derive(Clone, Debug)]
+pub(crate) struct CloudEndpoint {
+    /// `None`: the environment names an unknown authority.
+    pub(crate) url: Option<Url>,
+    /// Whether an option names the cloud.
+    pub(crate) is_named: bool,
 }
 
 const AFTER_HELP: &str = "\

@@ -8,6 +8,7 @@ mod progress;
 mod proxies;
 mod rejected_server;
 mod report;
+mod target;
 #[cfg(test)]
 mod tests;
 mod token_endpoint;

@@ -1,9 +1,10 @@
 use super::progress::Progress;
 use super::proxies::SourceAddress;
-use super::token_endpoint::{Connection, Target};
+use super::target::Target;
+use super::token_endpoint::Connection;
 use super::variables::Variables;
 use super::{certificates, clock, host, proxies};
-use crate::args::DoctorArgs;
+use crate::args::{CloudEndpoint, DoctorArgs};
 use crate::diagnosis::{Finding, attestation_library, imds_version};
 use crate::failure::Failure;
 use crate::session;
@@ -30,6 +31,7 @@ pub(super) struct Examination<'a> {
     proxy: ProxyConfig,
     variables: Variables,
     token_endpoint: Option<Url>,
+    cloud: CloudEndpoint,
     started: Instant,
     progress: Progress,
 }
@@ -69,6 +71,8 @@ impl<'a> Examination<'a> {
             Some(source) => client.managed_identity_source(source.into()),
             None => client,
         };
+        let authority = std::env::var_os("AZURE_AUTHORITY_HOST");
+        let authority = authority.map(|url| url.to_string_lossy().into_owned());
         Ok(Self {
             args,
             // Each check shows what happens now.
@@ -80,6 +84,7 @@ impl<'a> Examination<'a> {
             proxy: Environment::from_process().proxy(),
             variables,
             token_endpoint: args.token_endpoint()?,
+            cloud: args.cloud_endpoint(authority.as_deref())?,
             started: Instant::now(),
             progress: Progress::default(),
         })
@@ -243,7 +248,11 @@ impl<'a> Examination<'a> {
             Url::parse(&newest.binding.endpoint).ok()
         };
         let named = self.token_endpoint.clone().or_else(of_stored);
-        Target::of(named, session::has_loopback_imds(&self.args.host))
+        Target::of(
+            named,
+            session::has_loopback_imds(&self.args.host),
+            &self.cloud,
+        )
     }
 
     /// The rule for endpoints from IMDS, as the client has it.

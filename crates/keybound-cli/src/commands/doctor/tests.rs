@@ -7,6 +7,7 @@ mod environment;
 mod proxies;
 mod rejected_server;
 mod report;
+mod target;
 mod token_endpoint;
 
 use super::examination::Examination;

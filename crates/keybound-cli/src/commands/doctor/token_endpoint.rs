@@ -1,64 +1,18 @@
 //! The connection to the token endpoint: its name, its TLS, its certificate.
 use super::clock::ServiceTime;
 use super::rejected_server;
+use super::target::Target;
 use crate::diagnosis::{Finding, Level};
+use crate::report;
 use crate::text::{rfc3339, span};
-use crate::{emulation, report};
 use http::{HeaderMap, Request};
 use keybound::http::ConnectionInfo;
-use keybound::tls::{ProxyConfig, TransportError, TransportErrorKind};
-use keybound::{Certificate, Clock as _, Error, ErrorKind, Guid, Result, Stage, SystemClock};
-use keybound_core::{EndpointPolicy, MtlsEndpoint};
+use keybound::tls::{TransportError, TransportErrorKind};
+use keybound::{Certificate, Clock as _, Error, ErrorKind, Result, Stage, SystemClock};
 use keybound_transport::{HttpsClient, RequestBody};
 use std::io;
 use std::time::{Duration, SystemTime};
 use url::{Host, Url};
-
-/// The token endpoint.
-#[derive(Debug)]
-pub(super) enum Target {
-    Url(Url),
-    /// That of the public cloud: IMDS names the one of this host with a certificate only.
-    Guess(Url),
-    /// Why there is none.
-    None(&'static str),
-}
-
-impl Target {
-    /// The named endpoint, otherwise the emulator's if IMDS is on loopback, otherwise that of the public cloud.
-    pub(super) fn of(named: Option<Url>, loopback_imds: bool) -> Self {
-        let of_emulator = || emulation::token_endpoint().filter(|_| loopback_imds);
-        match named.or_else(of_emulator) {
-            Some(url) => Self::Url(url),
-            None if loopback_imds => {
-                Self::None("not known without a certificate; see --token-endpoint")
-            }
-            None => match Url::parse(PUBLIC_CLOUD) {
-                Ok(url) => Self::Guess(url),
-                Err(_) => Self::None("not known"),
-            },
-        }
-    }
-
-    /// Checks that the client would use an endpoint on this host.
-    pub(super) fn check(&self, policy: &EndpointPolicy) -> Result<()> {
-        let (Self::Url(url) | Self::Guess(url)) = self else {
-            return Ok(());
-        };
-        // The tenant is part of the path, which no rule is about.
-        let tenant = Guid::parse("00000000-0000-0000-0000-000000000000");
-        let tenant = tenant.ok_or_else(|| Error::invalid_request("no tenant"))?;
-        MtlsEndpoint::new(url.as_str(), None, &tenant, policy).map(|_| ())
-    }
-
-    /// Whether the proxy applies to it.
-    pub(super) fn uses(&self, proxy: &ProxyConfig) -> Result<bool> {
-        match self {
-            Self::Url(url) | Self::Guess(url) => proxy.is_used_for(url),
-            Self::None(_) => Ok(false),
-        }
-    }
-}
 
 /// How the token endpoint is reached.
 pub(super) struct Connection<'a> {
@@ -92,7 +46,7 @@ impl Connection<'_> {
     /// The judgement of a guess: a problem of it may be none of this host.
     fn of_guess(&self, finding: Finding) -> Finding {
         match self.target {
-            Target::Guess(_) => guessed(finding),
+            Target::Guess(url) => guessed(finding, url),
             _ => finding,
         }
     }
@@ -136,7 +90,7 @@ impl Connection<'_> {
     fn judge_refused(&self, error: &Error) -> Finding {
         match self.target {
             Target::Guess(_) => Finding::skipped(
-                "the endpoint of this host is not known before its first certificate, and that of the public cloud is not on the allow-list; see --token-endpoint",
+                "the endpoint of this host is not known before its first certificate, and the default one of the cloud is not on the allow-list; see --token-endpoint",
             ),
             _ => Finding::failed("the token endpoint is not allowed", error.clone()),
         }
@@ -221,11 +175,12 @@ pub(super) fn judge_server(server: &Server, now: SystemTime) -> Finding {
 }
 
 /// A finding for an endpoint that this host may not use: a warning at most, which says so.
-pub(super) fn guessed(finding: Finding) -> Finding {
+pub(super) fn guessed(finding: Finding, url: &Url) -> Finding {
     if finding.level < Level::Warning {
         return finding;
     }
-    let detail = format!("{}, if this host uses {PUBLIC_CLOUD}", finding.detail);
+    let origin = url.origin().ascii_serialization();
+    let detail = format!("{}, if this host uses {origin}", finding.detail);
     Finding { detail, ..finding }.into_warning()
 }
 
@@ -288,7 +243,6 @@ pub(super) fn transport_error(error: &Error) -> Option<&TransportError> {
     std::error::Error::source(error)?.downcast_ref()
 }
 
-const PUBLIC_CLOUD: &str = "https://mtlsauth.microsoft.com";
 /// Services renew their certificates weeks before.
 const EXPIRES_SOON: Duration = Duration::from_secs(3 * 24 * 3600);
 const NO_PROXY: &str = "the proxy setting cannot be used";

@@ -1,13 +1,9 @@
 //! The name, the connection and the certificate of the token endpoint.
-use super::super::token_endpoint::{
-    Connection, Server, Target, guessed, judge_error, judge_name, judge_server,
-};
+use super::super::token_endpoint::{Server, guessed, judge_error, judge_name, judge_server};
 use super::{assert_finding, stale};
 use crate::diagnosis::{Finding, Level};
-use crate::session;
 use keybound::tls::{TransportError, TransportErrorKind};
-use keybound::{Certificate, Error, Stage};
-use keybound_core::EndpointPolicy;
+use keybound::{Certificate, Stage};
 use keybound_testing::{CertificateBuilder, shared_p256_key};
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -80,6 +76,7 @@ fn judges_the_certificate_of_a_server_that_requires_one() {
 fn judges_failed_connections() {
     use TransportErrorKind::{ClientCertificateRejected, Connect, Proxy, Timeout, Tls};
     let now = SystemTime::UNIX_EPOCH;
+    let public = Url::parse("https://mtlsauth.microsoft.com").unwrap();
     for (kind, message, proxied, part, next_step) in [
         (
             Connect,
@@ -131,7 +128,7 @@ fn judges_failed_connections() {
         let advice = finding.next_step.as_deref().unwrap_or_default();
         assert!(advice.contains(next_step), "{message}: {advice}");
         // Whether this host uses an endpoint that IMDS did not name is not known.
-        let finding = guessed(finding);
+        let finding = guessed(finding, &public);
         assert_finding(
             &finding,
             Level::Warning,
@@ -146,40 +143,6 @@ fn judges_failed_connections() {
     let error = error.with_server(Some(stale("https://127.0.0.1").certificate));
     let finding = judge_error(error.at(Stage::Token), false, now);
     assert_finding(&finding, Level::Problem, "TLS works, but");
-    let ok = guessed(Finding::ok("fine"));
+    let ok = guessed(Finding::ok("fine"), &public);
     assert_finding(&ok, Level::Ok, "fine");
-}
-
-/// IMDS supplied no endpoint: the allow-list may have that of this host.
-#[test]
-fn does_not_judge_an_endpoint_that_imds_did_not_name_by_the_allow_list() {
-    let policy = EndpointPolicy::new(false);
-    let policy = policy.with_operator_hosts("centralus.mtlsauth.microsoft.com");
-    let named = Url::parse("https://mtlsauth.microsoft.com").unwrap();
-    let guess = Target::of(None, false);
-    for (target, level, part) in [
-        (guess, Level::Skipped, "not known before"),
-        (
-            Target::of(Some(named), false),
-            Level::Problem,
-            "not allowed",
-        ),
-    ] {
-        let connection = Connection {
-            target: &target,
-            allowed: target.check(&policy),
-            proxied: Ok(false),
-        };
-        let dns = Finding::ok("known");
-        let client = || {
-            Err(Error::invalid_request(
-                "connects though that is not allowed",
-            ))
-        };
-        let connecting = connection.connect(&dns, client, Duration::ZERO);
-        let connected = session::run_to_end(connecting);
-        let (finding, time) = connected.unwrap_or_else(|failure| panic!("{failure:?}"));
-        assert_finding(&finding, level, part);
-        assert!(time.is_none());
-    }
 }
