@@ -1,4 +1,5 @@
 //! Why tokens work on this host, or do not, at a glance. Creates no key, requests no token, and changes nothing on the host.
+mod blocked;
 mod certificates;
 mod clock;
 mod columns;
@@ -37,7 +38,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
         }
         Err(failure) => {
             let variables = Variables::of_process();
-            let checks = examination::blocked_by_variable(args, failure, &variables)?;
+            let checks = blocked::blocked_by_variable(args, failure, &variables)?;
             Report::new(args, checks, &variables)
         }
     };

@@ -1,26 +1,20 @@
+mod network;
+mod source;
+
+use super::clock::{self, ServiceTime};
 use super::progress::Progress;
-use super::proxies::SourceAddress;
-use super::target::Target;
-use super::token_endpoint::Connection;
 use super::variables::Variables;
-use super::{certificates, clock, host, proxies};
+use super::{host, proxies};
 use crate::args::{CloudEndpoint, DoctorArgs};
 use crate::diagnosis::{Finding, attestation_library, imds_version};
 use crate::failure::Failure;
 use crate::session;
-use clock::ServiceTime;
 use keybound::capabilities::Capabilities;
-use keybound::store::StoredCertificate;
 use keybound::tls::{ProxyConfig, TrustAnchors};
-use keybound::{
-    Attestation, Environment, Error, ErrorKind, KeyStrength, ManagedIdentityClient,
-    ManagedIdentityClientBuilder, ManagedIdentitySource, Stage,
-};
-use keybound_core::EndpointPolicy;
-use keybound_core::source::{SourceEndpoint, SourceVariables};
+use keybound::{Environment, ErrorKind, ManagedIdentityClient, ManagedIdentityClientBuilder};
+use network::Network;
 use std::io;
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
 use url::Url;
 
 /// The checks of this host, with what they need.
@@ -176,150 +170,6 @@ impl<'a> Examination<'a> {
         attestation_library(&self.args.host, self.limit()).await
     }
 
-    /// The time of IMDS, by the header of a request that it rejects.
-    async fn time_of_imds(&self) -> Option<ServiceTime> {
-        if self.client.managed_identity_source() != ManagedIdentitySource::Imds {
-            return None;
-        }
-        clock::time_of_imds(&self.imds(), self.limit()).await
-    }
-
-    /// The stored certificates, and the token endpoint, which they may name.
-    async fn network(&self) -> Network {
-        let stored = self.timed("certificates", self.stored());
-        let (stored, elapsed) = stored.await;
-        let certificates = certificates::judge(&stored, self.args.bearer);
-        let target = self.target(&stored.ok().flatten().unwrap_or_default());
-        let connection = Connection {
-            target: &target,
-            allowed: target.check(&self.policy()),
-            proxied: target.uses(&self.proxy),
-        };
-        let dns = self
-            .timed(
-                "dns",
-                connection.resolve(|name| self.variables.mask(name), self.limit()),
-            )
-            .await;
-        let tls = connection.connect(&dns.0, || self.https(), self.limit());
-        let ((tls, time), tls_elapsed) = self.timed("tls", tls).await;
-        Network {
-            certificates: (certificates, elapsed),
-            proxied: connection.proxied,
-            dns,
-            tls: (tls, tls_elapsed),
-            time,
-        }
-    }
-
-    async fn stored(&self) -> keybound::Result<Option<Vec<StoredCertificate>>> {
-        let stored = self.client.stored_certificates();
-        let stored = tokio::time::timeout(self.limit(), stored).await;
-        let late = || {
-            let message = "the certificate store did not respond in time";
-            Error::new(ErrorKind::DeadlineExceeded, Stage::Credential, message)
-        };
-        let stored = stored.unwrap_or_else(|_| Err(late()))?;
-        let host = &self.args.host;
-        let attestation = match (host.simulated, host.no_attestation) {
-            (_, true) => Attestation::None,
-            (true, false) => Attestation::Simulated,
-            (false, false) => Attestation::Attested,
-        };
-        // Weaker keys have other names.
-        let needs_keyguard = KeyStrength::from(host.min_strength) == KeyStrength::KeyGuard;
-        let named = std::env::var("MSAL_MSI_V2_KEY_NAME").ok();
-        let key_name = named.filter(|name| !name.is_empty() && needs_keyguard && !host.simulated);
-        Ok(stored.map(|all| certificates::of_request(all, attestation, key_name.as_deref())))
-    }
-
-    /// The token endpoint of the first certificate request or token request.
-    fn target(&self, stored: &[StoredCertificate]) -> Target {
-        if self.args.bearer {
-            return Target::None("plain bearer tokens need no token endpoint");
-        }
-        if self.client.managed_identity_source() != ManagedIdentitySource::Imds {
-            return Target::None("only IMDS has certificates for a token endpoint");
-        }
-        let of_stored = || {
-            let newest = stored
-                .iter()
-                .max_by_key(|stored| stored.binding.certificate.effective_not_after())?;
-            Url::parse(&newest.binding.endpoint).ok()
-        };
-        let named = self.token_endpoint.clone().or_else(of_stored);
-        Target::of(
-            named,
-            session::has_loopback_imds(&self.args.host),
-            &self.cloud,
-        )
-    }
-
-    /// The rule for endpoints from IMDS, as the client has it.
-    fn policy(&self) -> EndpointPolicy {
-        let host = &self.args.host;
-        let mut policy = EndpointPolicy::new(session::has_loopback_imds(host));
-        if !host.allowed_hosts.is_empty() {
-            policy = policy.with_allowed_hosts(host.allowed_hosts.clone());
-        }
-        match std::env::var_os("MSAL_MI_IMDSV2_ALLOWED_HOSTS") {
-            Some(list) => policy.with_operator_hosts(&list.to_string_lossy()),
-            None => policy,
-        }
-    }
-
-    fn https(&self) -> keybound::Result<keybound_transport::HttpsClient> {
-        session::https_client(&self.args.host, self.trust.clone(), self.proxy.clone())
-    }
-
-    fn imds(&self) -> Url {
-        let configured = self.args.host.configured_imds();
-        let configured = configured.and_then(|url| Url::parse(&url).ok());
-        configured.unwrap_or_else(default_imds)
-    }
-
-    /// The address of the source; `None` if a variable of the source is missing or malformed.
-    fn source_address(&self) -> Option<SourceAddress> {
-        let url = match self.client.managed_identity_source() {
-            ManagedIdentitySource::Imds => self.imds(),
-            _ => self.source_endpoint()?,
-        };
-        Some(SourceAddress {
-            name: self.client.managed_identity_source().to_string(),
-            shown: self.variables.mask(url.host_str()?),
-            url,
-        })
-    }
-
-    /// The address of another source than IMDS; `None` if a variable of it is missing or malformed.
-    fn source_endpoint(&self) -> Option<Url> {
-        let lookup = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
-        let variables = SourceVariables::new(lookup, false);
-        let source = self.client.managed_identity_source();
-        let endpoint = SourceEndpoint::new(source, &variables, &self.imds()).ok()?;
-        Some(endpoint.origin())
-    }
-
-    /// Connects to another source than IMDS, and sends nothing. `None` for IMDS, or if the address is not known.
-    async fn connect_source(&self) -> Option<io::Result<()>> {
-        if self.client.managed_identity_source() == ManagedIdentitySource::Imds {
-            return None;
-        }
-        let url = self.source_endpoint()?;
-        let port = url.port_or_known_default()?;
-        // Without the brackets of an IPv6 address, as names are looked up.
-        let host = url
-            .host_str()?
-            .trim_start_matches('[')
-            .trim_end_matches(']');
-        let connecting = TcpStream::connect((host, port));
-        let connected = tokio::time::timeout(self.limit(), connecting).await;
-        Some(match connected {
-            Ok(connected) => connected.map(drop),
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
-        })
-    }
-
     /// The time for a check that starts now.
     fn limit(&self) -> Duration {
         let remaining = self
@@ -349,36 +199,6 @@ pub(super) fn transient_as_warning(finding: Finding) -> Finding {
     }
 }
 
-/// The checks if a malformed variable keeps all others from running.
-///
-/// # Errors
-/// The failure, if a variable is not its reason.
-pub(super) fn blocked_by_variable(
-    args: &DoctorArgs,
-    failure: Failure,
-    variables: &Variables,
-) -> Result<Vec<Check>, Failure> {
-    let reason = match failure {
-        Failure::Usage(reason) if names_variable(args, &reason) => variables.mask(&reason),
-        failure => return Err(failure),
-    };
-    let check = |name| Check {
-        name,
-        finding: match name {
-            "environment" => host::malformed_variable(&reason, variables.names()),
-            _ => Finding::skipped("not checked, since a variable is malformed: see environment"),
-        },
-        elapsed: None,
-    };
-    Ok(CHECKS.into_iter().map(check).collect())
-}
-
-/// Whether a malformed value is that of a variable, and not of the option for the same.
-fn names_variable(args: &DoctorArgs, reason: &str) -> bool {
-    let imds = args.host.imds().is_none() && reason.contains("AZURE_POD_IDENTITY_AUTHORITY_HOST");
-    imds || reason.starts_with("KEYBOUND_CA_FILE ")
-}
-
 type Timed<T> = (T, Duration);
 
 /// The names of all checks, in the order of the report.
@@ -396,21 +216,5 @@ pub(super) const CHECKS: [&str; 11] = [
     "clock",
 ];
 
-/// What the checks of certificates, names and connections found.
-struct Network {
-    certificates: Timed<Finding>,
-    proxied: keybound::Result<bool>,
-    dns: Timed<Finding>,
-    tls: Timed<Finding>,
-    time: Option<ServiceTime>,
-}
-
-fn default_imds() -> Url {
-    let parsed = Url::parse(DEFAULT_IMDS);
-    #[expect(clippy::expect_used, reason = "a constant")]
-    parsed.expect("the address of IMDS is a URL")
-}
-
-const DEFAULT_IMDS: &str = "http://169.254.169.254";
 /// For each check: longer than any service of a healthy host needs.
 const CHECK_LIMIT: Duration = Duration::from_secs(10);

@@ -1,0 +1,75 @@
+//! The source of tokens: its address, a connection to it, its time.
+use super::super::clock::{self, ServiceTime};
+use super::super::proxies::SourceAddress;
+use super::Examination;
+use keybound::ManagedIdentitySource;
+use keybound_core::source::{SourceEndpoint, SourceVariables};
+use std::io;
+use tokio::net::TcpStream;
+use url::Url;
+
+impl Examination<'_> {
+    /// The time of IMDS, by the header of a request that it rejects.
+    pub(super) async fn time_of_imds(&self) -> Option<ServiceTime> {
+        if self.client.managed_identity_source() != ManagedIdentitySource::Imds {
+            return None;
+        }
+        clock::time_of_imds(&self.imds(), self.limit()).await
+    }
+
+    fn imds(&self) -> Url {
+        let configured = self.args.host.configured_imds();
+        let configured = configured.and_then(|url| Url::parse(&url).ok());
+        configured.unwrap_or_else(default_imds)
+    }
+
+    /// The address of the source; `None` if a variable of the source is missing or malformed.
+    pub(super) fn source_address(&self) -> Option<SourceAddress> {
+        let url = match self.client.managed_identity_source() {
+            ManagedIdentitySource::Imds => self.imds(),
+            _ => self.source_endpoint()?,
+        };
+        Some(SourceAddress {
+            name: self.client.managed_identity_source().to_string(),
+            shown: self.variables.mask(url.host_str()?),
+            url,
+        })
+    }
+
+    /// The address of another source than IMDS; `None` if a variable of it is missing or malformed.
+    fn source_endpoint(&self) -> Option<Url> {
+        let lookup = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
+        let variables = SourceVariables::new(lookup, false);
+        let source = self.client.managed_identity_source();
+        let endpoint = SourceEndpoint::new(source, &variables, &self.imds()).ok()?;
+        Some(endpoint.origin())
+    }
+
+    /// Connects to another source than IMDS, and sends nothing. `None` for IMDS, or if the address is not known.
+    pub(super) async fn connect_source(&self) -> Option<io::Result<()>> {
+        if self.client.managed_identity_source() == ManagedIdentitySource::Imds {
+            return None;
+        }
+        let url = self.source_endpoint()?;
+        let port = url.port_or_known_default()?;
+        // Without the brackets of an IPv6 address, as names are looked up.
+        let host = url
+            .host_str()?
+            .trim_start_matches('[')
+            .trim_end_matches(']');
+        let connecting = TcpStream::connect((host, port));
+        let connected = tokio::time::timeout(self.limit(), connecting).await;
+        Some(match connected {
+            Ok(connected) => connected.map(drop),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        })
+    }
+}
+
+fn default_imds() -> Url {
+    let parsed = Url::parse(DEFAULT_IMDS);
+    #[expect(clippy::expect_used, reason = "a constant")]
+    parsed.expect("the address of IMDS is a URL")
+}
+
+const DEFAULT_IMDS: &str = "http://169.254.169.254";
