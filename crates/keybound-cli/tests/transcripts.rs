@@ -190,6 +190,7 @@ keybound_testing::cases! {
     doctor_skewed_clock
     doctor_untrusted_server
     doctor_v2_disabled
+    doctor_workload_identity
     get_token_app
     get_token_app_other_identity
     get_token_verbose

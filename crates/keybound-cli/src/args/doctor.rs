@@ -8,8 +8,8 @@ use url::Url;
 
 /// Show at a glance why tokens work on this host, or do not
 ///
-/// Checks the source of tokens, IMDS, the virtual machine, the attestation library, stored certificates, proxies, the token
-/// endpoint and the clock. Each check is ok, a warning or a problem, with the next step. No key is created, no token is
+/// Checks the source of tokens, IMDS, the virtual machine, the attestation library, stored certificates, AKS workload identity,
+/// proxies, the token endpoint and the clock. Each check is ok, a warning or a problem, with the next step. No key is created, no token is
 /// requested, and nothing on the host changes. The report is safe to paste into a ticket: it contains no tokens, no values of
 /// environment variables, and abbreviated ids. `keybound selftest` runs the whole flow instead, with a key and a token.
 ///
@@ -116,7 +116,7 @@ JSON:
   checks [{check, result, detail, next_step, elapsed_ms, error}]: result is ok, warning, problem or
   skipped; next_step is null without a warning or problem; error is null, or {code, stage, message,
   status, service, retryable, deadline_exceeded, next_step}
-  Checks: source, environment, imds, machine, binding, attestation, certificates, proxy, dns, tls,
-  clock
+  Checks: source, environment, imds, machine, binding, attestation, certificates, federated, proxy,
+  dns, tls, clock
 
 Exit codes: 0 no problem, perhaps warnings, 1 a problem, 2 wrong usage, 128 + N signal N stopped it.";

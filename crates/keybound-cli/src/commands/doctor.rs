@@ -4,6 +4,7 @@ mod certificates;
 mod clock;
 mod columns;
 mod examination;
+mod federated;
 mod host;
 mod progress;
 mod proxies;

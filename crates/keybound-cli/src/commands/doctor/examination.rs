@@ -2,6 +2,7 @@ mod network;
 mod source;
 
 use super::clock::{self, ServiceTime};
+use super::federated::WorkloadIdentity;
 use super::progress::Progress;
 use super::variables::Variables;
 use super::{host, proxies};
@@ -94,20 +95,29 @@ impl<'a> Examination<'a> {
             tokio::join!(
                 self.timed("imds", self.client.capabilities_within(self.limit())),
                 self.timed("attestation", self.attestation()),
+                self.timed("federated", self.federated()),
                 self.timed("source", self.connect_source()),
                 self.timed("clock", self.time_of_imds()),
                 self.network(),
             )
         };
-        let (found, attestation, connected, time_of_imds, network) =
+        let (found, attestation, federated, connected, time_of_imds, network) =
             self.progress.report_during(checks).await;
-        self.results(found, attestation, connected, time_of_imds.0, network)
+        self.results(
+            found,
+            attestation,
+            federated,
+            connected,
+            time_of_imds.0,
+            network,
+        )
     }
 
     fn results(
         &self,
         (found, elapsed): Timed<Capabilities>,
         attestation: Timed<Finding>,
+        federated: Timed<Finding>,
         connected: Timed<Option<io::Result<()>>>,
         time_of_imds: Option<ServiceTime>,
         network: Network,
@@ -147,6 +157,10 @@ impl<'a> Examination<'a> {
                 elapsed: Some(network.certificates.1),
                 ..check("certificates", network.certificates.0)
             },
+            Check {
+                elapsed: Some(federated.1),
+                ..check("federated", federated.0)
+            },
             check(
                 "proxy",
                 proxies::judge(&self.proxy, set, source.as_ref(), network.proxied),
@@ -168,6 +182,12 @@ impl<'a> Examination<'a> {
             return Finding::skipped("plain bearer tokens need no attested key");
         }
         attestation_library(&self.args.host, self.limit()).await
+    }
+
+    async fn federated(&self) -> Finding {
+        let lookup = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
+        let workload_identity = WorkloadIdentity::new(lookup);
+        workload_identity.examine(self.limit()).await
     }
 
     /// The time for a check that starts now.
@@ -202,7 +222,7 @@ pub(super) fn transient_as_warning(finding: Finding) -> Finding {
 type Timed<T> = (T, Duration);
 
 /// The names of all checks, in the order of the report.
-pub(super) const CHECKS: [&str; 11] = [
+pub(super) const CHECKS: [&str; 12] = [
     "source",
     "environment",
     "imds",
@@ -210,6 +230,7 @@ pub(super) const CHECKS: [&str; 11] = [
     "binding",
     "attestation",
     "certificates",
+    "federated",
     "proxy",
     "dns",
     "tls",

@@ -162,6 +162,6 @@ fn on_or_off(value: Option<bool>) -> &'static str {
     }
 }
 
-const WORKLOAD_IDENTITY: &str = "AZURE_FEDERATED_TOKEN_FILE is set: AKS workload identity needs no IMDS, and is not checked here; try keybound get-token --workload-identity";
+const WORKLOAD_IDENTITY: &str = "AKS workload identity needs no IMDS: see federated, and use keybound get-token --workload-identity --bearer";
 const HALF_SET: &str = "if this host has such a source, turn on its managed identity, which sets both, or name the source (--source); otherwise unset the variable";
 const WINDOWS_ONLY: &str = "stronger keys need Windows: run on a Windows virtual machine with Trusted Launch, Secure Boot and virtual TPM, or request plain bearer tokens (--bearer); IMDS may reject weaker keys (--min-strength software --no-attestation)";

@@ -4,6 +4,7 @@ mod certificates;
 mod clock;
 mod documentation;
 mod environment;
+mod federated;
 mod proxies;
 mod rejected_server;
 mod report;

@@ -1,0 +1,158 @@
+//! What AKS workload identity configures: its variables, and the token file, whose token is the assertion.
+use crate::diagnosis::{Finding, run_blocking};
+use crate::session::read_bounded;
+use crate::text::{rfc3339, span};
+use keybound::{Clock as _, Guid, Stage, SystemClock, UnverifiedJwt};
+use keybound_core::{Authority, Cloud, MAX_JWT, SecretString, printable};
+use serde_json::Value;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+/// The variables of AKS workload identity.
+#[derive(Debug)]
+pub(super) struct WorkloadIdentity {
+    token_file: Option<String>,
+    client_id: Option<String>,
+    tenant_id: Option<String>,
+    authority: Option<String>,
+}
+
+impl WorkloadIdentity {
+    pub(super) fn new(lookup: impl Fn(&str) -> Option<String>) -> Self {
+        let lookup = |name| lookup(name).filter(|value| !value.is_empty());
+        Self {
+            token_file: lookup(TOKEN_FILE),
+            client_id: lookup(CLIENT),
+            tenant_id: lookup(TENANT),
+            authority: lookup(AUTHORITY),
+        }
+    }
+
+    /// Checks the variables and the token. Nothing is sent. What is wrong is a warning: the token of this host's managed identity,
+    /// which the other checks are about, does not depend on it.
+    pub(super) async fn examine(self, limit: Duration) -> Finding {
+        let judge = move || self.judge(SystemClock.now());
+        match run_blocking(Stage::Assertion, limit, judge).await {
+            Ok(finding) => finding,
+            Err(error) => Finding::failed("the file of AZURE_FEDERATED_TOKEN_FILE", error)
+                .into_warning()
+                .with_next_step(NO_REGULAR_FILE),
+        }
+    }
+
+    pub(super) fn judge(&self, now: SystemTime) -> Finding {
+        let Some(token_file) = &self.token_file else {
+            return Finding::skipped("AKS workload identity is not configured");
+        };
+        for (name, value) in [(CLIENT, &self.client_id), (TENANT, &self.tenant_id)] {
+            match value.as_deref().map(Guid::parse) {
+                Some(Some(_)) => {}
+                Some(None) => return Finding::warning(format!("{name} is not a GUID"), CREATE_POD),
+                None => return Finding::warning(format!("{name} is not set"), CREATE_POD),
+            }
+        }
+        let authority = match self.authority.as_deref().map(Authority::parse) {
+            None => Authority::of_cloud(Cloud::Public),
+            Some(Ok(authority)) => authority,
+            Some(Err(_)) => {
+                let detail = format!("{AUTHORITY} is not an https URL of a host");
+                return Finding::warning(
+                    detail,
+                    "correct or unset it, as in https://login.microsoftonline.us",
+                );
+            }
+        };
+        match read(Path::new(token_file)) {
+            Ok(token) => judge_token(&token, authority.exchange_audience(), now),
+            Err(error) => {
+                let detail = format!("the file of {TOKEN_FILE} cannot be used: {error}");
+                Finding::warning(detail, next_step(&error))
+            }
+        }
+    }
+}
+
+/// Reads a regular file: opening a pipe would wait for a writer.
+fn read(path: &Path) -> io::Result<SecretString> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let content = String::from_utf8(read_bounded(File::open(path)?, MAX_JWT)?);
+    // The error of the conversion contains the content.
+    let content = content.map_err(|_| io::Error::other("it is not text"))?;
+    Ok(SecretString::new(content.trim().to_owned()))
+}
+
+fn next_step(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => CREATE_POD,
+        io::ErrorKind::PermissionDenied => {
+            "let this user read the file: set fsGroup in the security context of the pod"
+        }
+        _ => NO_REGULAR_FILE,
+    }
+}
+
+/// Judges the claims that Entra compares; the signature is not verified.
+fn judge_token(token: &SecretString, audience: &str, now: SystemTime) -> Finding {
+    let Some(jwt) = UnverifiedJwt::parse(token.expose()) else {
+        let detail = format!("the file of {TOKEN_FILE} contains no JWT");
+        return Finding::warning(detail, NO_REGULAR_FILE);
+    };
+    let at = |time: Duration| SystemTime::UNIX_EPOCH.checked_add(time);
+    let Ok(expires) = jwt.expires() else {
+        return Finding::warning("the expiry of the assertion is not a number", NOT_PROJECTED);
+    };
+    let expires = expires.and_then(at);
+    if let Some(end) = expires.filter(|end| *end <= now) {
+        let detail = format!("the assertion expired at {}", rfc3339(end));
+        return Finding::warning(detail, NOT_PROJECTED);
+    }
+    if let Some(start) = jwt.time("nbf").and_then(at).filter(|start| *start > now) {
+        let detail = format!(
+            "the assertion is valid from {}, later than this host's clock",
+            rfc3339(start)
+        );
+        return Finding::warning(detail, "synchronize the clock of this host");
+    }
+    let claim = |name| printable(jwt.text(name).unwrap_or("none"), MAX_CLAIM);
+    let audiences = audiences(&jwt);
+    if !audiences.contains(&audience) {
+        let shown = printable(&audiences.join(", "), MAX_CLAIM);
+        let detail = format!("the audience of the assertion is {shown}, and not {audience}");
+        return Finding::warning(detail, OTHER_AUDIENCE);
+    }
+    let lifetime = match expires.and_then(|end| end.duration_since(now).ok()) {
+        Some(left) => format!("valid for {}", span(left)),
+        None => "without expiry".to_owned(),
+    };
+    Finding::ok(format!(
+        "the assertion of AKS workload identity: {lifetime}, issuer {}, subject {}, audience {audience}",
+        claim("iss"),
+        claim("sub"),
+    ))
+}
+
+/// The audiences: a string, or a list of them.
+fn audiences(jwt: &UnverifiedJwt) -> Vec<&str> {
+    match jwt.claims.get("aud") {
+        Some(Value::Array(audiences)) => audiences.iter().filter_map(Value::as_str).collect(),
+        Some(audience) => audience.as_str().into_iter().collect(),
+        None => Vec::new(),
+    }
+}
+
+const TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
+const CLIENT: &str = "AZURE_CLIENT_ID";
+const TENANT: &str = "AZURE_TENANT_ID";
+const AUTHORITY: &str = "AZURE_AUTHORITY_HOST";
+/// The variables and the file are added when a pod is created.
+const CREATE_POD: &str = "give the pod the label azure.workload.identity/use=true and its service account the annotation azure.workload.identity/client-id, and create the pod again";
+const NO_REGULAR_FILE: &str =
+    "let AZURE_FEDERATED_TOKEN_FILE name the file with the token of the service account";
+const NOT_PROJECTED: &str = "Kubernetes replaces the token before it expires: check that the file is the projected volume and not a copy, and the clock of this host";
+const OTHER_AUDIENCE: &str = "compare the audience of the projected volume with that of the cloud (AZURE_AUTHORITY_HOST) and of the federated credential";
+/// Of a claim, in characters.
+const MAX_CLAIM: usize = 100;
