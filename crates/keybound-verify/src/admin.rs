@@ -45,7 +45,7 @@ fn is_local(request: &Request<Incoming>) -> bool {
 
 /// That of Prometheus' text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// Operators' tools have few, and connect again: whoever keeps all of them open cannot keep others away.
+/// Operators' tools have few, and connect again: one that keeps all of them open cannot keep others away.
 pub(crate) const LIMIT: Limit = Limit {
     connections: 64,
     surplus: Surplus::Idle,

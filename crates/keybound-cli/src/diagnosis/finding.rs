@@ -11,7 +11,7 @@ pub(crate) struct Finding {
     /// The error of the library, if it is the reason.
     pub(crate) error: Option<Error>,
     /// Whether the detail says all that the error says.
-    pub(crate) is_explained: bool,
+    pub(crate) omits_error: bool,
 }
 
 /// The judgement of a finding, in the order of severity.
@@ -62,9 +62,9 @@ impl Finding {
     }
 
     /// The same, with a detail that says all that the error says.
-    pub(crate) fn explained(self) -> Self {
+    pub(crate) fn without_error(self) -> Self {
         Self {
-            is_explained: true,
+            omits_error: true,
             ..self
         }
     }
@@ -96,7 +96,7 @@ impl Finding {
             detail: detail.into(),
             next_step,
             error,
-            is_explained: false,
+            omits_error: false,
         }
     }
 }

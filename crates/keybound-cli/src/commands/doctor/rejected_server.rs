@@ -19,7 +19,7 @@ pub(super) fn judge(error: Error) -> Finding {
     };
     Finding::failed(detail, error)
         .with_next_step(next_step)
-        .explained()
+        .without_error()
 }
 
 /// The reason in words and the next step, if it is a usual reason of OpenSSL or Windows.

@@ -51,7 +51,7 @@ struct CheckReport {
     #[serde(skip)]
     level: Level,
     #[serde(skip)]
-    is_explained: bool,
+    omits_error: bool,
 }
 
 impl Report {
@@ -154,7 +154,7 @@ impl CheckReport {
             detail,
             next_step,
             error,
-            is_explained,
+            omits_error,
         } = check.finding;
         let error = error.map(|error| {
             let text = |part: &str| conceal.text(&variables.mask(part));
@@ -173,14 +173,14 @@ impl CheckReport {
             elapsed_ms: check.elapsed.map(millis),
             error,
             level,
-            is_explained,
+            omits_error,
         }
     }
 
     /// The result, the name and what was found, then what to do about it.
     fn lines(&self) -> Vec<String> {
         let found = match &self.error {
-            Some(error) if !self.is_explained => format!("{}: {}", self.detail, error.reason()),
+            Some(error) if !self.omits_error => format!("{}: {}", self.detail, error.reason()),
             _ => self.detail.clone(),
         };
         // Names of variables are limited by themselves.
