@@ -13,8 +13,8 @@ pub(crate) struct ClientContext {
     pub(crate) identity: Arc<IdentityState>,
     /// The kind of attestation that requirements with attestation mean.
     pub(crate) attested: Attestation,
-    /// `None`: the tokens are those of the managed identity itself.
-    pub(crate) app: Option<App>,
+    /// `None`: the tokens are those of the managed identity itself. Boxed, as most clients have none.
+    pub(crate) app: Option<Box<App>>,
 }
 
 impl ClientContext {

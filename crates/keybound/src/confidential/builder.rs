@@ -264,12 +264,12 @@ impl ConfidentialClientBuilder {
             state,
             identity,
             attested,
-            app: Some(App {
+            app: Some(Box::new(App {
                 key,
                 credential: self.credential,
                 authority_client: OnceLock::new(),
                 bindings: Mutex::default(),
-            }),
+            })),
         })))
     }
 }
