@@ -22,7 +22,7 @@ pub(super) fn single_scope<'a>(scopes: &[&'a str]) -> azure_core::Result<&'a str
         &[scope] => Ok(scope),
         _ => Err(Error::with_message(
             ErrorKind::Credential,
-            "a token of a managed identity is for exactly one scope",
+            "a token is for exactly one scope",
         )),
     }
 }
