@@ -29,7 +29,7 @@ impl Scope {
         Ok(Self(format!("{bare}{DEFAULT}").into()))
     }
 
-    /// Creates the scope of a resource that is sent to a source as it is: one `/.default` is removed, a trailing slash is kept,
+    /// Creates the scope of a resource that is sent as it is, to a source without `/.default`: one `/.default` is removed, a trailing slash is kept,
     /// since the resource becomes the token's audience, and some services compare it exactly.
     ///
     /// # Errors

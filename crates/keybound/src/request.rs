@@ -42,7 +42,7 @@ impl KeyRequirements {
 pub struct TokenRequest {
     pub(crate) scope: Result<Scope>,
     pub(crate) token_type: TokenType,
-    /// `None`: from the host's managed identity source, without a certificate.
+    /// `None`: without a certificate; for a managed identity, from the host's source.
     pub(crate) requirements: Option<KeyRequirements>,
     pub(crate) claims: Option<Claims>,
     pub(crate) force_refresh: bool,
@@ -57,12 +57,17 @@ impl TokenRequest {
         Self::new(TokenType::MtlsPop, scope, Some(requirements))
     }
 
-    /// A bearer token from the managed identity source of this host (v1), for a resource that accepts no bound tokens, or on a
-    /// host without IMDS v2: [`ManagedIdentitySource`](crate::ManagedIdentitySource). Anyone who holds it can use it.
+    /// A bearer token without a certificate, for a resource that accepts no bound tokens, or on a host without IMDS v2. Anyone who
+    /// holds it can use it. It is from the managed identity source of this host (v1):
+    /// [`ManagedIdentitySource`](crate::ManagedIdentitySource). For an app registration, Entra issues it in exchange for an assertion
+    /// that is not bound either.
     ///
     /// The resource is sent as it is, but for one `/.default` at its end: it becomes the token's audience, and a trailing slash
-    /// counts. With claims, a new token is requested and replaces the cached one; the claims are not sent. Service Fabric also
-    /// receives the hash of the cached token.
+    /// counts. For an app registration, it is sent as a scope: `https://database.windows.net/` as
+    /// `https://database.windows.net//.default`, of which Entra removes `/.default` again.
+    ///
+    /// With claims, a new token is requested. A source does not receive them, and its token replaces the cached one; Service Fabric
+    /// receives the hash of the cached token. For an app registration they are sent to Entra, and the token is not cached.
     pub fn bearer(resource: impl AsRef<str>) -> Self {
         Self::new(TokenType::Bearer, Scope::verbatim(resource.as_ref()), None)
     }
@@ -89,8 +94,8 @@ impl TokenRequest {
         }
     }
 
-    /// The claims of a resource's challenge. A new certificate is minted first, and the token is not cached; a token of
-    /// [`bearer`](Self::bearer) replaces the cached one.
+    /// The claims of a resource's challenge. A new certificate is minted first, and the token is not cached. A token of
+    /// [`bearer`](Self::bearer) is without a certificate, and if a source issues it, it replaces the cached one.
     #[must_use]
     pub fn claims(mut self, claims: Claims) -> Self {
         self.claims = Some(claims);

@@ -174,6 +174,7 @@ keybound_testing::cases! {
     federated_rotation_between_legs
     federated_shared_state
     federated_token_of_another_app
+    federated_trailing_slash
     federated_unbound_assertion
     first_token
     identity_not_found

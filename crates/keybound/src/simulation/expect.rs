@@ -204,6 +204,7 @@ pub(super) fn check_end(run: &Run, expected: &Members, elapsed: Duration) -> Vec
         "claims": calls(Leg::Token).iter().map(|call| call.parameters.get("claims").map_or(Value::Null, claims)).collect::<Vec<_>>(),
         "exchange_claims": calls(Leg::Exchange).iter().map(|call| call.parameters.get("claims").map_or(Value::Null, claims)).collect::<Vec<_>>(),
         "assertion_reasons": lock(&run.host.history).assertion_reasons,
+        "exchange_scopes": calls(Leg::Exchange).iter().map(|call| call.parameter("scope").to_owned()).collect::<Vec<_>>(),
         "source_queries": calls(Leg::Source).iter().map(|call| json!(call.parameters)).collect::<Vec<_>>(),
         "elapsed": elapsed.as_secs_f64(),
     });
