@@ -7,10 +7,11 @@ use crate::settings::{Chance, ImdsEndpoint, Settings, SharedSettings};
 use crate::source_settings::SourceSettings;
 use crate::step::{StepEvent, StepListener};
 use crate::store::{self, BindingStore, StoredCertificate};
+use crate::token_client::token_methods;
 #[cfg(test)]
 use crate::wire::SimulatedNetwork;
 use crate::wire::Wire;
-use crate::{AccessToken, Clock, Environment, KeyRequirements, TokenRequest};
+use crate::{AccessToken, Clock, Environment, TokenRequest};
 use keybound_attestation::AttestationProvider;
 use keybound_core::source::SourceReason;
 use keybound_core::{EndpointPolicy, ManagedIdentity, ManagedIdentitySource, Result};
@@ -55,37 +56,7 @@ impl ManagedIdentityClient {
         self.0.acquire_token(request).await
     }
 
-    /// The token that [`acquire_token`](Self::acquire_token) would return without waiting, from the cache. `None` if it would
-    /// wait: no such token is cached, it must be refreshed first, or the request has claims or `force_refresh`.
-    ///
-    /// A token or certificate that is due for a refresh is refreshed in the background if the caller is within a tokio runtime;
-    /// outside of one, nothing is started.
-    pub fn cached_token(&self, request: &TokenRequest) -> Option<AccessToken> {
-        self.0.cached_token(request)
-    }
-
-    /// Acquires a token that is bound to the certificate: [`acquire_token`](Self::acquire_token) with
-    /// [`TokenRequest::pop`].
-    ///
-    /// # Errors
-    /// Those of [`acquire_token`](Self::acquire_token).
-    pub async fn pop_token(
-        &self,
-        resource: impl AsRef<str>,
-        requirements: KeyRequirements,
-    ) -> Result<AccessToken> {
-        self.acquire_token(&TokenRequest::pop(resource, requirements))
-            .await
-    }
-
-    /// Acquires a plain bearer token from the managed identity source of this host: [`acquire_token`](Self::acquire_token) with
-    /// [`TokenRequest::bearer`].
-    ///
-    /// # Errors
-    /// Those of [`acquire_token`](Self::acquire_token).
-    pub async fn bearer_token(&self, resource: impl AsRef<str>) -> Result<AccessToken> {
-        self.acquire_token(&TokenRequest::bearer(resource)).await
-    }
+    token_methods!();
 
     /// The managed identity source of this client: the [chosen](ManagedIdentityClientBuilder::managed_identity_source) one,
     /// otherwise the one that the environment shows. No request is sent.

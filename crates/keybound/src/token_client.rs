@@ -3,6 +3,60 @@ use crate::{AccessToken, ConfidentialClient, ManagedIdentityClient, Result, Toke
 use std::fmt;
 use std::sync::Arc;
 
+/// The methods that the clients of both kinds have beside `acquire_token`.
+macro_rules! token_methods {
+    () => {
+        /// The token that [`acquire_token`](Self::acquire_token) would return without waiting, from the cache. `None` if it would
+        /// wait: no such token is cached, it must be refreshed first, or the request has claims or `force_refresh`.
+        ///
+        /// A token or certificate that is due for a refresh is refreshed in the background if the caller is within a tokio runtime;
+        /// outside of one, nothing is started.
+        pub fn cached_token(&self, request: &$crate::TokenRequest) -> Option<$crate::AccessToken> {
+            self.context().cached_token(request)
+        }
+
+        /// Acquires a token that is bound to the certificate: [`acquire_token`](Self::acquire_token) with
+        /// [`TokenRequest::pop`](crate::TokenRequest::pop).
+        ///
+        /// # Errors
+        /// Those of [`acquire_token`](Self::acquire_token).
+        pub async fn pop_token(
+            &self,
+            resource: impl AsRef<str>,
+            requirements: $crate::KeyRequirements,
+        ) -> $crate::Result<$crate::AccessToken> {
+            let request = $crate::TokenRequest::pop(resource, requirements);
+            self.acquire_token(&request).await
+        }
+
+        /// Acquires a plain bearer token, without a certificate: [`acquire_token`](Self::acquire_token) with
+        /// [`TokenRequest::bearer`](crate::TokenRequest::bearer).
+        ///
+        /// # Errors
+        /// Those of [`acquire_token`](Self::acquire_token).
+        pub async fn bearer_token(
+            &self,
+            resource: impl AsRef<str>,
+        ) -> $crate::Result<$crate::AccessToken> {
+            let request = $crate::TokenRequest::bearer(resource);
+            self.acquire_token(&request).await
+        }
+
+        /// A builder of a client that calls one resource with bound tokens:
+        /// [`ResourceClient::builder`](crate::http::ResourceClient::builder) with [`TokenRequest::pop`](crate::TokenRequest::pop).
+        pub fn resource(
+            &self,
+            resource: impl AsRef<str>,
+            requirements: $crate::KeyRequirements,
+        ) -> $crate::http::ResourceClientBuilder {
+            let request = $crate::TokenRequest::pop(resource, requirements);
+            $crate::http::ResourceClient::builder(self, request)
+        }
+    };
+}
+
+pub(crate) use token_methods;
+
 /// A client that acquires tokens, of either kind: what calls resources takes a reference to a [`ManagedIdentityClient`] or a
 /// [`ConfidentialClient`]. Cloning is cheap and shares everything.
 #[derive(Clone)]
@@ -15,6 +69,12 @@ impl TokenClient {
     /// Those of that client.
     pub async fn acquire_token(&self, request: &TokenRequest) -> Result<AccessToken> {
         self.0.acquire_token(request).await
+    }
+
+    token_methods!();
+
+    pub(crate) fn context(&self) -> &Arc<ClientContext> {
+        &self.0
     }
 }
 

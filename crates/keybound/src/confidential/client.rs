@@ -1,7 +1,7 @@
 use super::{ClientCredential, ConfidentialClientBuilder};
 use crate::acquire::ClientContext;
-use crate::http::{ResourceClient, ResourceClientBuilder};
-use crate::{AccessToken, Environment, KeyRequirements, Result, TokenRequest};
+use crate::token_client::token_methods;
+use crate::{AccessToken, Environment, Result, TokenRequest};
 use std::fmt;
 use std::sync::Arc;
 
@@ -48,43 +48,7 @@ impl ConfidentialClient {
         self.0.acquire_token(request).await
     }
 
-    /// The token that [`acquire_token`](Self::acquire_token) would return without waiting, from the cache. See
-    /// [`ManagedIdentityClient::cached_token`](crate::ManagedIdentityClient::cached_token).
-    pub fn cached_token(&self, request: &TokenRequest) -> Option<AccessToken> {
-        self.0.cached_token(request)
-    }
-
-    /// Acquires a token that is bound to the certificate of the assertion: [`acquire_token`](Self::acquire_token) with
-    /// [`TokenRequest::pop`].
-    ///
-    /// # Errors
-    /// Those of [`acquire_token`](Self::acquire_token).
-    pub async fn pop_token(
-        &self,
-        resource: impl AsRef<str>,
-        requirements: KeyRequirements,
-    ) -> Result<AccessToken> {
-        self.acquire_token(&TokenRequest::pop(resource, requirements))
-            .await
-    }
-
-    /// Acquires a bearer token for an assertion that is not bound to a certificate: [`acquire_token`](Self::acquire_token) with
-    /// [`TokenRequest::bearer`].
-    ///
-    /// # Errors
-    /// Those of [`acquire_token`](Self::acquire_token).
-    pub async fn bearer_token(&self, resource: impl AsRef<str>) -> Result<AccessToken> {
-        self.acquire_token(&TokenRequest::bearer(resource)).await
-    }
-
-    /// A builder of a client that calls one resource with bound tokens: [`ResourceClient::builder`] with [`TokenRequest::pop`].
-    pub fn resource(
-        &self,
-        resource: impl AsRef<str>,
-        requirements: KeyRequirements,
-    ) -> ResourceClientBuilder {
-        ResourceClient::builder(self, TokenRequest::pop(resource, requirements))
-    }
+    token_methods!();
 
     pub(crate) fn context(&self) -> &Arc<ClientContext> {
         &self.0

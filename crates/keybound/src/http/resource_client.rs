@@ -1,9 +1,9 @@
 use super::resource_call::ResourceCall;
 use super::resource_tokens::ResourceTokens;
 use super::{DEFAULT_TIMEOUT, RequestBuilder, Response, ResponseBody, TokenBoundAuthHosts};
+use crate::TokenRequest;
 use crate::acquire::ClientContext;
 use crate::confidential::TokenClient;
-use crate::{KeyRequirements, ManagedIdentityClient, TokenRequest};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Method, Request};
@@ -167,18 +167,6 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let client = self.clone();
         Box::pin(async move { Ok(client.send(request).await?.into_http()) })
-    }
-}
-
-impl ManagedIdentityClient {
-    /// A builder of a client that calls one resource with bound tokens: [`ResourceClient::builder`] with
-    /// [`TokenRequest::pop`].
-    pub fn resource(
-        &self,
-        resource: impl AsRef<str>,
-        requirements: KeyRequirements,
-    ) -> ResourceClientBuilder {
-        ResourceClient::builder(self, TokenRequest::pop(resource, requirements))
     }
 }
 
