@@ -150,7 +150,9 @@ def recorder_certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for 127.0.0.1 and localhost, and its key, in one file."""
     folder = tmp_path_factory.mktemp("recorder")
     certificate, key = folder / "certificate.pem", folder / "key.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=recorder -addext subjectAltName=IP:127.0.0.1,DNS:localhost"
+    command = (
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=recorder -addext subjectAltName=IP:127.0.0.1,DNS:localhost"
+    )
     subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
     both = folder / "both.pem"
     both.write_bytes(key.read_bytes() + certificate.read_bytes())

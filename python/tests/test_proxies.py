@@ -13,15 +13,14 @@ import keybound.requests
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from keybound.emulator import Emulator
     from proxies import Proxy
+
+    from keybound.emulator import Emulator
 
 pytest_plugins = ["proxies", "recorder"]
 
 
-def test_the_api_gets_the_caller_and_a_stolen_token_is_denied(
-    proxy: Proxy, emulator: Emulator, recorder_certificate: Path
-) -> None:
+def test_the_api_gets_the_caller_and_a_stolen_token_is_denied(proxy: Proxy, emulator: Emulator, recorder_certificate: Path) -> None:
     settings = emulator.client_settings
     settings["loopback_ca_pem"] += recorder_certificate.read_bytes()
     calls = keybound.BoundCalls(keybound.ManagedIdentityClient(**settings))
