@@ -1,5 +1,6 @@
 //! What a proxy sends.
-use crate::servers::{ServerThread, Setting};
+use super::servers::Setting;
+use super::unchecked::Answer;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::{http1, http2};
@@ -11,6 +12,7 @@ use keybound_verify::messages::{
     HttpResponse, Peer, Request as EnvoyRequest,
 };
 use prost::Message as _;
+use std::path::Path;
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -38,6 +40,10 @@ impl Requests {
             certificate,
             is_grpc: protocol == "grpc",
         }
+    }
+
+    pub fn protocol(&self) -> &'static str {
+        if self.is_grpc { "grpc" } else { "http" }
     }
 
     fn next(&self) -> Request<Full<Bytes>> {
@@ -98,7 +104,7 @@ enum Connection {
 }
 
 impl Client {
-    pub fn new(server: &ServerThread, requests: &Requests, connections: usize) -> Self {
+    pub fn new(socket: &Path, requests: &Requests, connections: usize) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -106,7 +112,7 @@ impl Client {
         let connections = runtime.block_on(async {
             let mut opened = Vec::new();
             for _ in 0..connections {
-                let stream = UnixStream::connect(&server.socket).await.unwrap();
+                let stream = UnixStream::connect(socket).await.unwrap();
                 let stream = TokioIo::new(stream);
                 opened.push(if requests.is_grpc {
                     let executor = TokioExecutor::new();
@@ -126,6 +132,12 @@ impl Client {
             requests: requests.clone(),
             connections,
         }
+    }
+
+    /// The answer to one request.
+    pub fn answer(&mut self) -> Answer {
+        let request = self.requests.next();
+        self.runtime.block_on(self.connections[0].send(request))
     }
 
     /// Sends requests, and waits for all answers.
@@ -148,7 +160,8 @@ impl Client {
 }
 
 impl Connection {
-    async fn send(&mut self, request: Request<Full<Bytes>>) {
+    /// The answer, which allows the request.
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> Answer {
         let response = match self {
             Self::Http1(sender) => {
                 sender.ready().await.unwrap();
@@ -161,10 +174,12 @@ impl Connection {
         };
         let response = response.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
-        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
         if !body.is_empty() {
             let answer = CheckResponse::decode(&body[5..]).unwrap();
             assert!(matches!(answer.http_response, Some(HttpResponse::Ok(_))));
         }
+        Answer::new(parts.headers, body)
     }
 }
