@@ -89,6 +89,28 @@ fn reads_the_header_of_each_proxy() {
     }
 }
 
+/// Each differs from all others in one character of its signature, which a certificate in a header need not have.
+#[test]
+fn certificates_that_differ_in_one_byte_are_not_confused() {
+    let source = ForwardedCertificate::haproxy(TrustedPeers::local());
+    let der = der();
+    let changed = |position: usize| {
+        let mut changed = der.clone();
+        changed[position] ^= 1;
+        changed
+    };
+    let signature = der.len() - 200..der.len();
+    for _ in 0..2 {
+        for position in signature.clone() {
+            let changed = changed(position);
+            let read = source.parse_value(STANDARD.encode(&changed).as_bytes());
+            assert_eq!(read, ClientCertificate::from_der(&changed).map(Some));
+            let read = source.parse_value(STANDARD.encode(&der).as_bytes());
+            assert_eq!(read, Ok(Some(certificate())), "{position}");
+        }
+    }
+}
+
 #[test]
 fn rejects_other_encodings() {
     let base64 = STANDARD.encode(der());

@@ -6,7 +6,9 @@ use crate::{CertificateError, ClientCertificate};
 use certificate_text::CertificateText;
 use http::{Extensions, HeaderMap, HeaderName};
 use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A header in which a proxy that ends TLS passes on the certificate of the client.
@@ -176,8 +178,18 @@ pub(crate) fn parse(
 }
 
 /// Parsed certificates by the value of the header: a proxy sends the same one with each request of a connection. Bounded in bytes.
+///
+/// A keyed hash of parts of the value finds the entry; equality of the whole value decides.
 #[derive(Default)]
-struct ParsedCertificates(Mutex<HashMap<Box<[u8]>, ClientCertificate>>);
+struct ParsedCertificates {
+    hasher: RandomState,
+    by_hash: Mutex<HashMap<u64, ParsedCertificate>>,
+}
+
+struct ParsedCertificate {
+    value: Box<[u8]>,
+    certificate: ClientCertificate,
+}
 
 impl ParsedCertificates {
     fn get_or_parse(
@@ -186,24 +198,44 @@ impl ParsedCertificates {
         parse: impl FnOnce() -> Result<Option<ClientCertificate>, CertificateError>,
     ) -> Result<Option<ClientCertificate>, CertificateError> {
         // A panic cannot leave the map incomplete.
-        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = lock().get(value) {
-            return Ok(Some(known.clone()));
+        let lock = || self.by_hash.lock().unwrap_or_else(PoisonError::into_inner);
+        let hash = self.hash(value);
+        if let Some(known) = lock().get(&hash)
+            && *known.value == *value
+        {
+            return Ok(Some(known.certificate.clone()));
         }
         let parsed = parse()?;
         if let Some(certificate) = &parsed
             && value.len() <= MAX_CACHED_VALUE
         {
+            let parsed = ParsedCertificate {
+                value: value.into(),
+                certificate: certificate.clone(),
+            };
             let mut known = lock();
             if known.len() >= MAX_CACHED {
                 known.clear();
             }
-            known.insert(value.into(), certificate.clone());
+            known.insert(hash, parsed);
         }
         Ok(parsed)
+    }
+
+    /// Of samples at equal distances, some of which are in the key and in the signature.
+    fn hash(&self, value: &[u8]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write_usize(value.len());
+        let distance = value.len().div_ceil(SAMPLES).max(SAMPLE);
+        for part in value.chunks(distance) {
+            hasher.write(&part[..part.len().min(SAMPLE)]);
+        }
+        hasher.finish()
     }
 }
 
 /// About 10 MiB at most.
 const MAX_CACHED: usize = 1024;
 const MAX_CACHED_VALUE: usize = 4096;
+const SAMPLES: usize = 8;
+const SAMPLE: usize = 16;
