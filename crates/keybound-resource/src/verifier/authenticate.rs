@@ -21,16 +21,14 @@ impl Verifier {
         if let Some(refresh) = self.due_key_refresh() {
             spawn(refresh);
         }
-        let mut refusal = match self.verify(authorization, certificate) {
-            Err(refusal) if refusal.waits_for_keys() => refusal,
-            decided => return decided,
-        };
-        if let Some(refresh) = refusal.take_key_refresh() {
-            spawn(refresh);
+        match self.verify(authorization, certificate) {
+            Err(refusal) if refusal.waits_for_keys() => {
+                // Rare: the future of each request would have room for it.
+                Box::pin(wait_for_keys(refusal)).await;
+                self.verify(authorization, certificate)
+            }
+            decided => decided,
         }
-        // After a timeout too: while the refresh runs, the last keys are used if there are any.
-        let _ = tokio::time::timeout(MAX_WAIT, refusal.key_refresh_ended()).await;
-        self.verify(authorization, certificate)
     }
 
     /// Fetches the keys that are due, one issuer after the other: for the start of a program, before it accepts requests. Failures
@@ -41,6 +39,14 @@ impl Verifier {
             let _ = spawn(refresh).await;
         }
     }
+}
+
+/// Until the refresh ends, or for a time: while it runs, the last keys are used if there are any.
+async fn wait_for_keys(mut refusal: Refusal) {
+    if let Some(refresh) = refusal.take_key_refresh() {
+        spawn(refresh);
+    }
+    let _ = tokio::time::timeout(MAX_WAIT, refusal.key_refresh_ended()).await;
 }
 
 /// A separate task: a request that is cancelled must not cancel the refresh.
