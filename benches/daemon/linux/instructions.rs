@@ -33,7 +33,6 @@ fn total(setting: &Setting, kind: &str, requests: &Requests, count: usize, file:
     let mut option = OsString::from("--callgrind-out-file=");
     option.push(file);
     let mut child = Command::new(VALGRIND)
-        .env("GLIBC_TUNABLES", WITHOUT_STRING_MOVES)
         .args(["--tool=callgrind", "--quiet"])
         .arg(option)
         .arg(std::env::current_exe().unwrap())
@@ -72,7 +71,5 @@ pub fn child(mut arguments: impl Iterator<Item = String>) {
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 
-/// Callgrind counts an instruction for each byte of a string move.
-const WITHOUT_STRING_MOVES: &str = "glibc.cpu.x86_rep_movsb_threshold=1073741824";
 const VALGRIND: &str = "/usr/bin/valgrind";
 const REQUESTS: usize = 800;
