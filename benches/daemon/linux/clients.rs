@@ -68,14 +68,14 @@ impl Requests {
 
 fn message(authorization: &str, certificate: &str) -> CheckRequest {
     let header = HeaderValue {
-        key: "authorization".to_owned(),
-        value: String::new(),
-        raw_value: authorization.as_bytes().to_vec(),
+        key: "authorization".into(),
+        value: Bytes::new(),
+        raw_value: authorization.to_owned().into(),
     };
     let http = HttpRequest {
-        method: "GET".to_owned(),
-        path: "/orders".to_owned(),
-        host: "orders.contoso.com".to_owned(),
+        method: "GET".into(),
+        path: "/orders".into(),
+        host: "orders.contoso.com".into(),
         header_map: Some(HeaderMap {
             headers: vec![header],
         }),
@@ -84,7 +84,7 @@ fn message(authorization: &str, certificate: &str) -> CheckRequest {
     CheckRequest {
         attributes: Some(AttributeContext {
             source: Some(Peer {
-                certificate: certificate.to_owned(),
+                certificate: certificate.to_owned().into(),
             }),
             request: Some(EnvoyRequest { http: Some(http) }),
         }),

@@ -1,4 +1,5 @@
 //! The listener for operators: health, readiness, metrics, and the reload of the configuration.
+use crate::body::Body;
 use crate::daemon::Reloader;
 use crate::server::{Limit, Surplus};
 use http::header::CONTENT_TYPE;
@@ -6,7 +7,6 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use keybound_resource::source::{Peer, PeerAddress};
 use std::sync::Arc;
-use tonic::body::Body;
 
 /// Answers a request.
 pub(crate) async fn answer(reloader: Arc<Reloader>, request: Request<Incoming>) -> Response<Body> {
@@ -27,7 +27,7 @@ pub(crate) async fn answer(reloader: Arc<Reloader>, request: Request<Incoming>) 
         }
         _ => (StatusCode::NOT_FOUND, String::new()),
     };
-    let mut response = Response::new(Body::new(http_body_util::Full::from(body)));
+    let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response
         .headers_mut()

@@ -3,7 +3,7 @@ mod denial;
 mod identity;
 
 pub(crate) use denial::{Denial, DenialReason};
-pub(crate) use identity::{IDENTITY_HEADERS, identity_headers};
+pub(crate) use identity::{IDENTITY_HEADERS, IdentityValues, identity_headers};
 
 use crate::apis::Api;
 use crate::decision_log::Entry;

@@ -1,6 +1,6 @@
 use crate::admin;
 use crate::apis::Extend;
-use crate::ext_authz::{CHECK_PATH, unimplemented};
+use crate::body::Body;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
 use crate::server::{Limit, Protocol, Server, Surplus};
@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
-use tonic::body::Body;
 
 /// The daemon: it answers until it is stopped.
 pub struct Daemon {
@@ -207,15 +206,17 @@ fn serve_checks(listener: Listener, config: &Config, service: CheckService) -> S
     Server::start(listener, protocol, limit, answer)
 }
 
-async fn answer(
+fn answer(
     service: CheckService,
     protocol: Protocol,
     request: Request<Incoming>,
-) -> Response<Body> {
-    match protocol {
-        Protocol::Http2 if request.uri().path() == CHECK_PATH => service.grpc(request).await,
-        Protocol::Http2 => unimplemented(),
-        Protocol::Http1 => service.http(&request.into_parts().0).await,
+) -> impl Future<Output = Response<Body>> + Send {
+    let (parts, body) = request.into_parts();
+    async move {
+        match protocol {
+            Protocol::Http2 => service.grpc(parts.uri.path(), body).await,
+            Protocol::Http1 => service.http(&parts).await,
+        }
     }
 }
 

@@ -1,104 +1,66 @@
 //! Envoy's external authorization over gRPC (`envoy.service.auth.v3.Authorization`).
+mod allowed;
+pub(crate) mod grpc;
 pub mod messages;
 
 use crate::CheckService;
-use crate::check::{Check, Denial, IDENTITY_HEADERS, identity_headers};
+use crate::body::Body;
+use crate::check::{Check, Denial, identity_headers};
+use allowed::write_allowed;
 use bytes::Bytes;
-use http::{Request, Response};
+use grpc::Failure;
+use http::Response;
 use http_body::Body as HttpBody;
-use keybound_resource::{Authorization, Caller};
+use keybound_resource::{Authorization, CertificateError, ClientCertificate};
 use messages::{
     CheckRequest, CheckResponse, DeniedHttpResponse, HeaderValueOption, HttpRequest, HttpResponse,
-    HttpStatus, OkHttpResponse, RpcStatus,
+    HttpStatus, RpcStatus,
 };
-use std::future::Future;
-use std::pin::Pin;
-use tonic::body::Body;
-use tonic::server::{Grpc, UnaryService};
-use tonic::{Code, Status};
-use tonic_prost::ProstCodec;
+use prost::Message as _;
 
 impl CheckService {
-    /// Answers a call of the method `Check`.
-    pub(crate) async fn grpc<B>(&self, request: Request<B>) -> Response<Body>
+    /// Answers a call of a method by its path.
+    pub(crate) async fn grpc<B>(&self, path: &str, body: B) -> Response<Body>
     where
-        B: HttpBody<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
+        B: HttpBody<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let codec = ProstCodec::<CheckResponse, CheckRequest>::default();
-        let mut grpc = Grpc::new(codec).max_decoding_message_size(MAX_MESSAGE);
-        grpc.unary(Method(self.clone()), request).await
+        if path != CHECK_PATH {
+            return Failure::UNIMPLEMENTED.into();
+        }
+        let request = match grpc::read_message(body).await {
+            Ok(message) => CheckRequest::decode(message).map_err(|_| Failure::MALFORMED),
+            Err(failure) => Err(failure),
+        };
+        match request {
+            Ok(request) => self.check(&request).await,
+            Err(failure) => failure.into(),
+        }
     }
 
     /// The answer to a message.
-    pub(crate) async fn check(&self, request: CheckRequest) -> CheckResponse {
-        let attributes = request.attributes.unwrap_or_default();
-        let http = attributes.request.unwrap_or_default().http;
-        let http = http.unwrap_or_default();
-        let certificate = attributes.source.unwrap_or_default().certificate;
-        let certificate = self.0.source.parse_value(certificate.as_bytes());
-        let check = Check {
-            host: &http.host,
-            method: &http.method,
-            path: &http.path,
-            authorization: Authorization::from_values(http.values("authorization")),
-            certificate: &certificate,
-        };
+    async fn check(&self, request: &CheckRequest) -> Response<Body> {
+        let certificate = self.0.source.parse_value(request.certificate());
+        let check = request.check(&certificate);
         match self.decide(&check).await {
-            Ok(caller) => allowed(&caller),
-            Err(denial) => denied(&denial),
+            Ok(caller) => grpc::response(|message| {
+                write_allowed(&identity_headers(&caller), message);
+            }),
+            Err(denial) => grpc::response(|message| {
+                // A vector has room for any message.
+                let _ = denied(&denial).encode(message);
+            }),
         }
     }
 }
 
 /// The path of the method `Check`.
-pub(crate) const CHECK_PATH: &str = "/envoy.service.auth.v3.Authorization/Check";
-
-/// A call of a method that does not exist here.
-pub(crate) fn unimplemented() -> Response<Body> {
-    Status::new(
-        Code::Unimplemented,
-        "only ext_authz of Envoy is answered here",
-    )
-    .into_http()
-}
-
-struct Method(CheckService);
-
-impl UnaryService<CheckRequest> for Method {
-    type Response = CheckResponse;
-    type Future =
-        Pin<Box<dyn Future<Output = Result<tonic::Response<CheckResponse>, Status>> + Send>>;
-
-    fn call(&mut self, request: tonic::Request<CheckRequest>) -> Self::Future {
-        let service = self.0.clone();
-        Box::pin(async move {
-            let response = service.check(request.into_inner()).await;
-            Ok(tonic::Response::new(response))
-        })
-    }
-}
-
-/// Headers that are empty here are removed, as are those of the token.
-fn allowed(caller: &Caller) -> CheckResponse {
-    let mut ok = OkHttpResponse::default();
-    ok.headers_to_remove.push("authorization".to_owned());
-    for (name, value) in IDENTITY_HEADERS.into_iter().zip(identity_headers(caller)) {
-        match value.is_empty() {
-            true => ok.headers_to_remove.push(name.to_owned()),
-            false => ok.headers.push(HeaderValueOption::overwrite(name, value)),
-        }
-    }
-    CheckResponse {
-        status: Some(RpcStatus::default()),
-        http_response: Some(HttpResponse::Ok(ok)),
-    }
-}
+const CHECK_PATH: &str = "/envoy.service.auth.v3.Authorization/Check";
 
 fn denied(denial: &Denial) -> CheckResponse {
     let mut headers = vec![HeaderValueOption::overwrite(
         "x-keybound-reason",
-        denial.reason().code().to_owned(),
+        denial.reason().code(),
     )];
     if let Some(challenge) = &denial.challenge {
         headers.push(HeaderValueOption::overwrite(
@@ -113,13 +75,13 @@ fn denied(denial: &Denial) -> CheckResponse {
         ));
     }
     let code = match denial.status() {
-        403 => Code::PermissionDenied,
-        503 => Code::Unavailable,
-        _ => Code::Unauthenticated,
+        403 => PERMISSION_DENIED,
+        503 => UNAVAILABLE,
+        _ => UNAUTHENTICATED,
     };
     CheckResponse {
         status: Some(RpcStatus {
-            code: code.into(),
+            code,
             message: denial.reason().description().to_owned(),
         }),
         http_response: Some(HttpResponse::Denied(DeniedHttpResponse {
@@ -132,15 +94,50 @@ fn denied(denial: &Denial) -> CheckResponse {
     }
 }
 
+impl CheckRequest {
+    /// As the proxy encodes it. Empty if the client presented none.
+    pub(crate) fn certificate(&self) -> &[u8] {
+        let source = self.attributes.as_ref().and_then(|all| all.source.as_ref());
+        source.map_or(&[], |source| &source.certificate)
+    }
+
+    /// What is missing is empty. No API has an empty host.
+    pub(crate) fn check<'a>(
+        &'a self,
+        certificate: &'a Result<Option<ClientCertificate>, CertificateError>,
+    ) -> Check<'a> {
+        let request = self
+            .attributes
+            .as_ref()
+            .and_then(|all| all.request.as_ref());
+        let http = request.and_then(|request| request.http.as_ref());
+        let authorization = http
+            .into_iter()
+            .flat_map(|http| http.values("authorization"));
+        Check {
+            host: http.map_or("", |http| text(&http.host)),
+            method: http.map_or("", |http| text(&http.method)),
+            path: http.map_or("", |http| text(&http.path)),
+            authorization: Authorization::from_values(authorization),
+            certificate,
+        }
+    }
+}
+
+/// Empty if it is not UTF-8.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
 impl HttpRequest {
     /// The values of a header. They are in one of two places, which depends on the configuration of Envoy.
-    pub(crate) fn values<'a>(&'a self, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
+    fn values<'a>(&'a self, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
         let raw = self.header_map.iter().flat_map(|map| &map.headers);
         let raw = raw
-            .filter(move |header| header.key.eq_ignore_ascii_case(name))
+            .filter(move |header| header.key.eq_ignore_ascii_case(name.as_bytes()))
             .map(|header| match header.raw_value.is_empty() {
-                true => header.value.as_bytes(),
-                false => &header.raw_value,
+                true => &*header.value,
+                false => &*header.raw_value,
             });
         let texts = self.headers.iter();
         let texts = texts.filter(move |(key, _)| key.eq_ignore_ascii_case(name));
@@ -148,5 +145,7 @@ impl HttpRequest {
     }
 }
 
-/// In bytes: a token, a certificate and what surrounds them.
-const MAX_MESSAGE: usize = 128 * 1024;
+/// Codes of gRPC in the status of an answer, for the log of Envoy.
+const PERMISSION_DENIED: i32 = 7;
+const UNAVAILABLE: i32 = 14;
+const UNAUTHENTICATED: i32 = 16;

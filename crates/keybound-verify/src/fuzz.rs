@@ -1,29 +1,28 @@
 //! Entry points for fuzzers of the parsers. Not part of the API.
 #![doc(hidden)]
 
+use crate::ext_authz::grpc::message;
 use crate::ext_authz::messages::CheckRequest;
 use crate::{Config, Engine, FrontEnd, host, proxy_config, proxy_script};
-use keybound_resource::Authorization;
+use bytes::Bytes;
 use keybound_resource::source::TrustedPeers;
 use prost::Message as _;
 use std::path::Path;
 
-/// Reads a message of Envoy as for a decision. Its `Debug` has no header.
+/// Reads a message of Envoy as for a decision, and as the body of a call. Its `Debug` has no header.
 pub fn check_request(bytes: &[u8]) -> Option<String> {
+    if let Ok(message) = message(Bytes::copy_from_slice(bytes)) {
+        assert_eq!(message, bytes[5..]);
+    }
     let request = CheckRequest::decode(bytes).ok()?;
     let shown = format!("{request:?}");
     let again = CheckRequest::decode(&*request.encode_to_vec());
     assert!(again.is_ok_and(|again| again == request));
-    let attributes = request.attributes.unwrap_or_default();
-    let http = attributes.request.unwrap_or_default().http;
-    let http = http.unwrap_or_default();
-    let _ = Authorization::from_values(http.values("authorization"));
-    if let Some(normalized) = host::normalized(&http.host) {
+    let source = Engine::Envoy.certificate_source(TrustedPeers::local());
+    let certificate = source.parse_value(request.certificate());
+    if let Some(normalized) = host::normalized(request.check(&certificate).host) {
         assert_eq!(host::normalized(&normalized), Some(normalized));
     }
-    let certificate = attributes.source.unwrap_or_default().certificate;
-    let source = Engine::Envoy.certificate_source(TrustedPeers::local());
-    let _ = source.parse_value(certificate.as_bytes());
     Some(shown)
 }
 

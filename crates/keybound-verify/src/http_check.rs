@@ -1,11 +1,11 @@
 //! The subrequests of nginx, Apache, HAProxy, Traefik, Caddy, and Envoy's external authorization over HTTP. The answer has no body.
 use crate::CheckService;
+use crate::body::Body;
 use crate::check::{Check, Denial, IDENTITY_HEADERS, identity_headers};
 use http::header::{AUTHORIZATION, HOST, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, request};
 use keybound_resource::source::CertificateSource as _;
 use keybound_resource::{Authorization, Caller};
-use tonic::body::Body;
 
 impl CheckService {
     /// Answers the subrequest of a proxy. Its body is not read.
@@ -54,15 +54,28 @@ impl CheckService {
 
 /// All headers are set, also empty ones: where a proxy copies those of the answer over the request's, none of the client remains.
 fn allowed(caller: &Caller) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    let headers = response.headers_mut();
-    for (name, value) in IDENTITY_HEADERS.into_iter().zip(identity_headers(caller)) {
+    let mut headers = HeaderMap::with_capacity(NAMES.len() + OF_SERVER);
+    for (name, value) in NAMES.into_iter().zip(identity_headers(caller)) {
         // It is visible ASCII.
-        let value = HeaderValue::try_from(value).unwrap_or(HeaderValue::from_static(""));
-        headers.insert(HeaderName::from_static(name), value);
+        let value = HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static(""));
+        headers.insert(name, value);
     }
+    let mut response = Response::new(Body::empty());
+    *response.headers_mut() = headers;
     response
 }
+
+/// Those of [`IDENTITY_HEADERS`].
+const NAMES: [HeaderName; 6] = [
+    HeaderName::from_static(IDENTITY_HEADERS[0]),
+    HeaderName::from_static(IDENTITY_HEADERS[1]),
+    HeaderName::from_static(IDENTITY_HEADERS[2]),
+    HeaderName::from_static(IDENTITY_HEADERS[3]),
+    HeaderName::from_static(IDENTITY_HEADERS[4]),
+    HeaderName::from_static(IDENTITY_HEADERS[5]),
+];
+/// `Date` and `Content-Length`.
+const OF_SERVER: usize = 2;
 
 /// The request of the client.
 struct Original<'a> {

@@ -7,6 +7,7 @@
 
 mod admin;
 mod apis;
+mod body;
 mod check;
 mod config;
 mod daemon;

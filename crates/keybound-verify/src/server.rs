@@ -1,6 +1,7 @@
 //! The server of HTTP: connections within limits, and their graceful end.
 mod connections;
 
+use crate::body::Body;
 use crate::listener::{Listener, Stream};
 use connections::{Connection, Connections};
 pub(crate) use connections::{Limit, Surplus};
@@ -18,7 +19,6 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
-use tonic::body::Body;
 
 /// What a server speaks. A proxy speaks one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +139,6 @@ where
                 .timer(TokioTimer::new())
                 .header_read_timeout(IDLE_HTTP1)
                 .max_buf_size(MAX_HEAD)
-                .max_headers(MAX_HEADERS)
                 .serve_connection(stream, service),
         ),
         Protocol::Http2 => Box::pin(
@@ -192,7 +191,6 @@ const GRACE: Duration = Duration::from_secs(5);
 const IDLE_HTTP1: Duration = Duration::from_secs(75);
 /// In bytes: a token, a certificate, a long path, and what surrounds them. As it is compared after each read, up to twice as much is read.
 const MAX_HEAD: usize = 96 * 1024;
-const MAX_HEADERS: usize = 128;
 /// Tokens and certificates are in messages.
 const MAX_HEADER_LIST: u32 = 16 * 1024;
 const MAX_STREAMS: u32 = 1024;

@@ -183,13 +183,13 @@ fn message(
     raw: bool,
 ) -> Option<CheckRequest> {
     let certificate = match &request.certificate {
-        None => String::new(),
-        Some(der) => issuer.certificates.url_encoded_pem(der),
+        None => Bytes::new(),
+        Some(der) => issuer.certificates.url_encoded_pem(der).into(),
     };
     let mut http = HttpRequest {
-        method: "GET".to_owned(),
-        path: request.path.clone(),
-        host: host.to_owned(),
+        method: "GET".into(),
+        path: request.path.clone().into(),
+        host: host.to_owned().into(),
         ..HttpRequest::default()
     };
     let headers = request.headers.iter();
@@ -199,9 +199,9 @@ fn message(
     if raw {
         let headers = headers.chain(authorization);
         let headers = headers.map(|(key, raw_value)| Raw {
-            key,
-            value: String::new(),
-            raw_value,
+            key: key.into(),
+            value: Bytes::new(),
+            raw_value: raw_value.into(),
         });
         http.header_map = Some(RawHeaders {
             headers: headers.collect(),
@@ -217,9 +217,9 @@ fn message(
         if request.authorization.len() > 1 {
             http.header_map = Some(RawHeaders {
                 headers: vec![Raw {
-                    key: "Authorization".to_owned(),
-                    value: "mtls_pop x".to_owned(),
-                    raw_value: Vec::new(),
+                    key: "Authorization".into(),
+                    value: "mtls_pop x".into(),
+                    raw_value: Bytes::new(),
                 }],
             });
         }
@@ -266,7 +266,7 @@ fn verdict_of_message(response: CheckResponse) -> Verdict {
                 .map(|option| {
                     assert_eq!(option.append_action, 2, "it replaces that of the client");
                     let header = option.header.as_ref().unwrap();
-                    (&*header.key, &*header.value)
+                    (text(&header.key), text(&header.value))
                 })
                 .collect();
             assert!(
@@ -296,7 +296,7 @@ fn verdict_of_message(response: CheckResponse) -> Verdict {
             let header = |name: &str| {
                 let mut headers = denied.headers.iter().flat_map(|option| &option.header);
                 let header = headers.find(|header| header.key == name);
-                header.map(|header| header.value.clone())
+                header.map(|header| text(&header.value).to_owned())
             };
             let http = u16::try_from(denied.status.as_ref().unwrap().code).unwrap();
             Verdict::refused(
@@ -306,4 +306,8 @@ fn verdict_of_message(response: CheckResponse) -> Verdict {
             )
         }
     }
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
 }

@@ -1,8 +1,9 @@
 use keybound_resource::Caller;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use std::borrow::Cow;
 
 /// The headers that name the caller to the API. A proxy replaces those of clients by them.
-pub(crate) const IDENTITY_HEADERS: [&str; 6] = [
+pub(crate) const IDENTITY_HEADERS: [&str; IDENTITY_VALUES] = [
     "x-keybound-client",
     "x-keybound-tenant",
     "x-keybound-object",
@@ -11,30 +12,49 @@ pub(crate) const IDENTITY_HEADERS: [&str; 6] = [
     "x-keybound-token-id",
 ];
 
-/// Their values for a caller, in the same order; empty where the token has no such claim.
-pub(crate) fn identity_headers(caller: &Caller) -> [String; 6] {
-    let roles: Vec<String> = caller.roles().map(encoded).collect();
+/// The values of these headers for a caller, in the same order; empty where the token has no such claim.
+pub(crate) type IdentityValues<'a> = [Cow<'a, str>; IDENTITY_VALUES];
+
+pub(crate) fn identity_headers(caller: &Caller) -> IdentityValues<'_> {
     let identity_type = match caller.is_app_only() {
         true => "app",
         false => "user",
     };
+    let object = caller.object().map(|object| object.as_str());
     [
         encoded(caller.client()),
-        caller.tenant().as_str().to_owned(),
-        caller
-            .object()
-            .map_or(String::new(), |object| object.as_str().to_owned()),
-        roles.join(" "),
-        identity_type.to_owned(),
+        caller.tenant().as_str().into(),
+        object.unwrap_or_default().into(),
+        roles(caller),
+        identity_type.into(),
         encoded(caller.token_id().unwrap_or_default()),
     ]
 }
 
-/// Percent-encodes what would make a header, or a list that is separated by spaces, ambiguous. Entra's own values have no such characters.
-fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, AMBIGUOUS).to_string()
+/// Separated by spaces.
+fn roles(caller: &Caller) -> Cow<'_, str> {
+    let mut roles = caller.roles().map(encoded);
+    let first = roles.next().unwrap_or_default();
+    roles.fold(first, |mut list, role| {
+        let text = list.to_mut();
+        text.push(' ');
+        text.push_str(&role);
+        list
+    })
 }
 
+/// Percent-encodes what would make a header, or a list that is separated by spaces, ambiguous. Entra's own values have no such characters.
+fn encoded(text: &str) -> Cow<'_, str> {
+    if text
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'%')
+    {
+        return text.into();
+    }
+    utf8_percent_encode(text, AMBIGUOUS).into()
+}
+
+const IDENTITY_VALUES: usize = 6;
 /// All that is not visible ASCII is encoded anyway.
 const AMBIGUOUS: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 

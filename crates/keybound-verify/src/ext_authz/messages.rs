@@ -1,5 +1,7 @@
 //! The messages of `envoy.service.auth.v3`, with the fields that are used here; Protocol Buffers skips others. The numbers are those of
 //! Envoy's `external_auth.proto`, `attribute_context.proto`, `base.proto` and `http_status.proto`, and of Google's `status.proto`.
+//!
+//! Strings of requests are [`Bytes`], which share the memory of the message that is decoded; they need not be UTF-8.
 #![expect(
     clippy::exhaustive_structs,
     clippy::exhaustive_enums,
@@ -7,6 +9,7 @@
     reason = "they are what the wire has, and their names are Envoy's"
 )]
 
+use bytes::Bytes;
 use prost::{Message, Oneof};
 use std::collections::HashMap;
 
@@ -24,11 +27,19 @@ pub struct AttributeContext {
     pub request: Option<Request>,
 }
 
+/// Its `Debug` does not show the certificate, which a client may have filled with anything.
 #[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
 pub struct Peer {
     /// URL-encoded PEM, with `include_peer_certificate`.
-    #[prost(string, tag = "5")]
-    pub certificate: String,
+    #[prost(bytes = "bytes", tag = "5")]
+    pub certificate: Bytes,
+}
+
+impl std::fmt::Debug for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Peer").finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -41,14 +52,14 @@ pub struct Request {
 #[derive(Clone, PartialEq, Message)]
 #[prost(skip_debug)]
 pub struct HttpRequest {
-    #[prost(string, tag = "2")]
-    pub method: String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub method: Bytes,
     #[prost(map = "string, string", tag = "3")]
     pub headers: HashMap<String, String>,
-    #[prost(string, tag = "4")]
-    pub path: String,
-    #[prost(string, tag = "5")]
-    pub host: String,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub path: Bytes,
+    #[prost(bytes = "bytes", tag = "5")]
+    pub host: Bytes,
     /// In place of `headers`, with `encode_raw_headers`.
     #[prost(message, optional, tag = "13")]
     pub header_map: Option<HeaderMap>,
@@ -73,12 +84,12 @@ pub struct HeaderMap {
 #[derive(Clone, PartialEq, Message)]
 #[prost(skip_debug)]
 pub struct HeaderValue {
-    #[prost(string, tag = "1")]
-    pub key: String,
-    #[prost(string, tag = "2")]
-    pub value: String,
-    #[prost(bytes = "vec", tag = "3")]
-    pub raw_value: Vec<u8>,
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: Bytes,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub raw_value: Bytes,
 }
 
 impl std::fmt::Debug for HeaderValue {
@@ -148,16 +159,16 @@ pub struct HeaderValueOption {
 
 impl HeaderValueOption {
     /// Sets a header in place of those of this name.
-    pub fn overwrite(name: &str, value: String) -> Self {
+    pub fn overwrite(name: &'static str, value: impl Into<Bytes>) -> Self {
         Self {
             header: Some(HeaderValue {
-                key: name.to_owned(),
-                value,
-                raw_value: Vec::new(),
+                key: name.into(),
+                value: value.into(),
+                raw_value: Bytes::new(),
             }),
             append_action: OVERWRITE_IF_EXISTS_OR_ADD,
         }
     }
 }
 
-const OVERWRITE_IF_EXISTS_OR_ADD: i32 = 2;
+pub(super) const OVERWRITE_IF_EXISTS_OR_ADD: i32 = 2;
