@@ -273,3 +273,67 @@ impl ConfidentialClientBuilder {
         })))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The token endpoints for bearer and bound assertions, and the audience of assertions.
+    fn hosts(builder: ConfidentialClientBuilder) -> [String; 3] {
+        let client = builder.build().unwrap();
+        let app = client.0.app.as_ref().unwrap();
+        let [bearer, bound] =
+            [false, true].map(|bound| app.token_url(bound).unwrap().host_str().unwrap().to_owned());
+        let audience = app.key.authority.exchange_audience();
+        [bearer, bound, audience.to_owned()]
+    }
+
+    fn builder(authority: Option<&'static str>) -> ConfidentialClientBuilder {
+        let id = "22222222-2222-2222-2222-222222222222";
+        let environment = Environment::from_lookup(move |name| {
+            let authority = authority.filter(|_| name == "AZURE_AUTHORITY_HOST");
+            authority.map(str::to_owned)
+        });
+        let credential = ClientCredential::token_file("token");
+        ConfidentialClient::builder(id, id, credential).environment(environment)
+    }
+
+    #[test]
+    fn uses_the_hosts_of_each_cloud_whatever_names_it() {
+        for cloud in Cloud::ALL {
+            let expected = [
+                cloud.authority_host(),
+                cloud.mtls_host(),
+                cloud.exchange_audience(),
+            ];
+            assert_eq!(hosts(builder(None).cloud(cloud)), expected);
+            assert_eq!(hosts(builder(Some(cloud.authority_host()))), expected);
+            let authority = format!("https://{}/", cloud.authority_host());
+            assert_eq!(hosts(builder(None).authority(authority)), expected);
+            // What the caller sets overrides the environment.
+            let elsewhere = builder(Some("https://login.example"));
+            assert_eq!(hosts(elsewhere.cloud(cloud)), expected);
+            let regional = hosts(builder(None).cloud(cloud).region("region1"));
+            assert_eq!(regional[1], format!("region1.{}", cloud.mtls_host()));
+        }
+        assert_eq!(
+            hosts(builder(None)),
+            hosts(builder(None).cloud(Cloud::Public))
+        );
+    }
+
+    #[test]
+    fn replaces_earlier_names_of_authorities() {
+        for (name, cloud) in [
+            ("https://login.windows.net", Cloud::Public),
+            ("https://login.microsoft.com", Cloud::Public),
+            ("https://sts.windows.net/", Cloud::Public),
+            ("https://login.usgovcloudapi.net", Cloud::UsGovernment),
+            ("login.chinacloudapi.cn", Cloud::China),
+        ] {
+            let expected = hosts(builder(None).cloud(cloud));
+            assert_eq!(hosts(builder(Some(name))), expected, "{name}");
+            assert_eq!(hosts(builder(None).authority(name)), expected, "{name}");
+        }
+    }
+}
