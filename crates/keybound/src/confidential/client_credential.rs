@@ -39,7 +39,7 @@ impl ClientCredential {
 
     /// The assertions that a function returns. It is called for each exchange: once for concurrent requests of the same token, and
     /// once more if Entra refuses its assertion ([`AssertionReason::Refused`](super::AssertionReason::Refused)).
-    /// If it fails or panics, the error is the source of one of kind
+    /// If it fails, panics or does not return within 60 seconds, the error is the source of one of kind
     /// [`AssertionUnavailable`](crate::ErrorKind::AssertionUnavailable); a [`keybound::Error`](crate::Error) is returned as it is.
     pub fn callback<F, E>(assertion: impl Fn(AssertionRequest) -> F + Send + Sync + 'static) -> Self
     where

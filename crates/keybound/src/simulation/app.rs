@@ -88,7 +88,10 @@ impl TestHost {
                 (APP, APP_TENANT)
             );
             let reason = describe_reason(&request);
-            lock(&host.history).assertion_reasons.push(reason);
+            let mut history = lock(&host.history);
+            let is_first_call = history.assertion_reasons.is_empty();
+            history.assertion_reasons.push(reason);
+            drop(history);
             let (identity, other) = (identity.clone(), other.clone());
             let refused = matches!(request.reason, AssertionReason::Refused(_));
             let requires_new = refused || matches!(request.reason, AssertionReason::Challenge);
@@ -104,6 +107,7 @@ impl TestHost {
                     AppCredential::FailingCallback => {
                         return Err(BoxError::from("the vault of assertions is closed"));
                     }
+                    AppCredential::HangingCallback if is_first_call => std::future::pending().await,
                     AppCredential::OnceCallback if refused => {
                         return Err(BoxError::from("there is no other assertion"));
                     }

@@ -158,6 +158,8 @@ pub(super) enum AppCredential {
     /// It fails after a refusal.
     OnceCallback,
     FailingCallback,
+    /// Its first call never returns.
+    HangingCallback,
     PanickingCallback,
     /// Its assertion has no certificate.
     UnboundCallback,

@@ -4,13 +4,15 @@ use crate::confidential::{
     App, AssertionReason, AssertionRequest, Callback, ClientAssertion, read_token_file,
 };
 use crate::step::Step;
+use futures_util::TryFutureExt as _;
 use keybound_core::{
     Attestation, BoxError, Error, ErrorKind, MAX_JWT, Result, Stage, UnverifiedJwt, check_binding,
 };
 use keybound_keys::KeyError;
 use std::borrow::Cow;
 use std::path::Path;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
+use tokio::time::timeout;
 
 impl Flow {
     /// The assertion in a file.
@@ -25,7 +27,8 @@ impl Flow {
                     "the assertion in a file is not bound to a certificate",
                 ));
             }
-            let assertion = read_token_file(path.to_owned()).await?;
+            let assertion = read_token_file(path.to_owned());
+            let assertion = within_limit("the file with the assertion", assertion).await?;
             self.check_assertion(ClientAssertion::bearer(assertion), plan)
         };
         self.step(Step::Assertion, read).await
@@ -49,7 +52,9 @@ impl Flow {
                 reason: self.reason(plan, refusal),
                 claims: plan.claims.as_deref().map(str::to_owned),
             };
-            let assertion = callback(request).await.map_err(of_caller)?;
+            let assertion = callback(request).map_err(of_caller);
+            let assertion =
+                within_limit("the function that returns the assertion", assertion).await?;
             let https = &self.context.settings.shared.https;
             let assertion = assertion.over(|binding| app.own_binding(binding, https))?;
             let checked = self.check_assertion(assertion, plan)?;
@@ -156,6 +161,21 @@ fn check_requirements(checked: &CheckedAssertion, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
+/// The result of work that other callers of the token wait for too: it ends even if it hangs.
+async fn within_limit<T>(what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    match timeout(MAX_WAIT, work).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::new(
+            ErrorKind::AssertionUnavailable,
+            Stage::Assertion,
+            format!(
+                "{what} did not return within {} seconds",
+                MAX_WAIT.as_secs()
+            ),
+        )),
+    }
+}
+
 /// The error of the caller's function; one of this crate, such as of the client that acquires the assertion, as it is.
 fn of_caller(error: BoxError) -> Error {
     match error.downcast::<Error>() {
@@ -179,6 +199,9 @@ fn not_bound(message: &'static str) -> Error {
          token explicitly if that is acceptable to you",
     )
 }
+
+/// The default timeout of a request.
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
