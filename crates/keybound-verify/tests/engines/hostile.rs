@@ -7,6 +7,7 @@ use crate::engine::EngineKind;
 use crate::front::Front;
 use crate::lines::next;
 use crate::support::runtime;
+use crate::tls::check_tls;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use requests::{HTTP_2_REQUESTS, PLAIN, REFUSED_OR_SERVED, SERVED};
 
@@ -17,6 +18,7 @@ use requests::{HTTP_2_REQUESTS, PLAIN, REFUSED_OR_SERVED, SERVED};
 pub fn hostile_requests(kind: &'static EngineKind) {
     runtime().block_on(async {
         let mut front = Front::start(kind).await;
+        check_tls(&front);
         let plain = front.send("client", PLAIN).await;
         let identity = identity_of(kind, &plain);
         assert_eq!(identity.len(), 6, "{plain}");

@@ -13,6 +13,7 @@ mod lines;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;
+mod tls;
 
 use engine::{APACHE, ENVOY, ENVOY_HTTP, HAPROXY, NGINX, NGINX_WITH_SETTINGS};
 use hostile::hostile_requests;
