@@ -45,6 +45,6 @@ pub fn config(text: &str) -> Option<String> {
         let is_plain = |char: char| char == '\n' || char == '\t' || matches!(char, ' '..='~');
         assert!(printed.chars().all(is_plain), "{printed}");
     }
-    let _ = proxy_script(&config);
+    let _ = proxy_script(&config, &front);
     None
 }

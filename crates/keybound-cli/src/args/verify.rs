@@ -91,6 +91,22 @@ pub(crate) struct ProxyConfigArgs {
     /// Where this script is, for the configuration
     #[arg(long, value_name = "FILE", default_value = "/etc/keybound/verify.lua")]
     pub(crate) script_file: PathBuf,
+
+    /// Where the proxy reaches a daemon with [listen.tls]: the host of the daemon's certificate
+    #[arg(long, value_name = "HOST:PORT", requires_all = ["daemon_ca", "proxy_certificate", "proxy_key"])]
+    pub(crate) daemon: Option<String>,
+
+    /// The CA of the daemon's certificate, or that certificate if it is self-signed, a PEM file
+    #[arg(long, value_name = "PEM", requires = "daemon")]
+    pub(crate) daemon_ca: Option<PathBuf>,
+
+    /// The certificate of the proxy, one of `clients` in the configuration of the daemon, a PEM file; for HAProxy with its key
+    #[arg(long, value_name = "PEM", requires = "daemon")]
+    pub(crate) proxy_certificate: Option<PathBuf>,
+
+    /// Its key, a PEM file
+    #[arg(long, value_name = "PEM", requires = "daemon")]
+    pub(crate) proxy_key: Option<PathBuf>,
 }
 
 /// Verify one token, and explain each step

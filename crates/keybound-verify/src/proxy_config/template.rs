@@ -1,6 +1,7 @@
 use crate::ConfigError;
 
 /// A text with `@NAMES@` in place of values.
+#[derive(Clone)]
 pub(super) struct Template {
     text: String,
     wrong: Option<String>,
@@ -41,6 +42,10 @@ impl Template {
             all.wrong = all.wrong.or(part.wrong);
         }
         all
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.text.is_empty()
     }
 
     pub(super) fn finish(self) -> Result<String, ConfigError> {

@@ -1,6 +1,6 @@
 //! Proxies as processes.
 use keybound_testing::Authority;
-use keybound_verify::{Config, FrontEnd, proxy_config, proxy_script};
+use keybound_verify::{Config, DaemonConnection, FrontEnd, proxy_config, proxy_script};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -23,7 +23,7 @@ pub struct EngineKind {
     /// Whether it asks by a script.
     has_script: bool,
     /// Whether the file of the certificate has the key too.
-    key_beside_certificate: bool,
+    pub key_beside_certificate: bool,
     /// The cases in which the proxy itself decides, or changes the request before it asks: the status, and the reason if the daemon
     /// refuses the changed request.
     pub own_verdicts: &'static [(&'static str, u16, Option<&'static str>)],
@@ -48,6 +48,17 @@ pub struct Engine {
 impl Engine {
     /// Starts a proxy with the printed configuration, in front of an API.
     pub fn start(kind: &EngineKind, folder: &Path, config: &Config, api: SocketAddr) -> Self {
+        Self::start_with_tls(kind, folder, config, api, None)
+    }
+
+    /// Like [`start`](Self::start), for a daemon with TLS.
+    pub fn start_with_tls(
+        kind: &EngineKind,
+        folder: &Path,
+        config: &Config,
+        api: SocketAddr,
+        daemon: Option<DaemonConnection>,
+    ) -> Self {
         let program = (kind.program)();
         assert!(
             program.exists(),
@@ -69,13 +80,14 @@ impl Engine {
         fs::write(&key, key_pem).unwrap();
         let mut front = FrontEnd::new(&certificate, &key, &api.to_string());
         front.script = folder.join("verify.lua");
+        front.daemon = daemon;
         let mut output = String::new();
         // Another process may use the port before the proxy starts.
         for _ in 0..5 {
             front.listen = free_address();
             let printed = proxy_config(config, &front).unwrap();
             if kind.has_script {
-                fs::write(&front.script, proxy_script(config).unwrap()).unwrap();
+                fs::write(&front.script, proxy_script(config, &front).unwrap()).unwrap();
             }
             let configuration = write(kind, folder, &printed);
             match run(

@@ -14,10 +14,12 @@ mod lines;
 mod support;
 mod table;
 mod tls;
+mod tls_to_daemon;
 
 use engine::{APACHE, ENVOY, ENVOY_HTTP, HAPROXY, NGINX, NGINX_WITH_SETTINGS};
 use hostile::hostile_requests;
 use table::attack_table;
+use tls_to_daemon::daemon_with_tls;
 
 #[test]
 fn attack_table_through_envoy_by_grpc() {
@@ -72,4 +74,19 @@ fn hostile_requests_through_apache() {
 #[test]
 fn hostile_requests_through_nginx_with_settings_for_other_sites() {
     hostile_requests(&NGINX_WITH_SETTINGS);
+}
+
+#[test]
+fn tls_between_envoy_by_grpc_and_daemon() {
+    daemon_with_tls(&ENVOY);
+}
+
+#[test]
+fn tls_between_nginx_and_daemon() {
+    daemon_with_tls(&NGINX);
+}
+
+#[test]
+fn tls_between_haproxy_and_daemon() {
+    daemon_with_tls(&HAPROXY);
 }

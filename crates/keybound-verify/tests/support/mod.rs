@@ -76,6 +76,10 @@ impl Table {
 
     pub async fn start_with_log(&self, engine: &str, log: DecisionLog) -> Daemon {
         let config = Config::from_toml(&self.config(engine)).unwrap();
+        self.start_with_config(config, log).await
+    }
+
+    pub async fn start_with_config(&self, config: Config, log: DecisionLog) -> Daemon {
         let again = config.clone();
         Daemon::start(config, log, self.extend(), move || Ok(again.clone()))
             .await

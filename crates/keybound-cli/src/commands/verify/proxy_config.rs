@@ -2,7 +2,7 @@ use super::{out, read_config, wrong};
 use crate::args::ProxyConfigArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use keybound_verify::{FrontEnd, proxy_config, proxy_script};
+use keybound_verify::{DaemonConnection, FrontEnd, proxy_config, proxy_script};
 
 /// Prints the configuration of a proxy.
 pub(super) fn run(args: &ProxyConfigArgs) -> Result<Exit, Failure> {
@@ -17,8 +17,16 @@ pub(super) fn run(args: &ProxyConfigArgs) -> Result<Exit, Failure> {
     let mut front = FrontEnd::new(&args.certificate, &args.key, &args.upstream);
     front.listen = args.listen;
     front.script.clone_from(&args.script_file);
+    if let (Some(address), Some(ca), Some(certificate), Some(key)) = (
+        &args.daemon,
+        &args.daemon_ca,
+        &args.proxy_certificate,
+        &args.proxy_key,
+    ) {
+        front.daemon = Some(DaemonConnection::new(address, ca, certificate, key));
+    }
     let printed = match args.script {
-        true => proxy_script(&config),
+        true => proxy_script(&config, &front),
         false => proxy_config(&config, &front),
     };
     let printed = printed.map_err(|error| wrong(&args.config, &error))?;

@@ -1,0 +1,44 @@
+use super::{FrontEnd, Server, Template};
+use crate::{Config, ConfigError};
+
+/// Virtual hosts.
+pub(super) fn apache(config: &Config, front: &FrontEnd) -> Template {
+    let apis = config.apis.iter().map(|api| {
+        let aliases = api
+            .hosts
+            .iter()
+            .skip(1)
+            .map(|host| Template::new("    ServerAlias @HOST@\n").value("HOST", host));
+        Template::new(include_str!("apache_api.conf"))
+            .part("ALIASES", Template::concat(aliases))
+            .value("NAME", api.name())
+    });
+    Template::new(include_str!("apache.conf"))
+        .part("APIS", Template::concat(apis))
+        .value("LISTEN", &front.listen.to_string())
+        .value("CERTIFICATE", &front.certificate.to_string_lossy())
+        .value("KEY", &front.key.to_string_lossy())
+        .value("SCRIPT", &front.script.to_string_lossy())
+        .value("UPSTREAM", &front.upstream)
+}
+
+/// The script.
+pub(super) fn apache_script(server: &Server<'_>) -> Result<Template, ConfigError> {
+    let connect = match server {
+        Server::Unix(path) => Template::new(
+            "    local socket = require(\"socket.unix\")()\n    return socket:connect(\"@PATH@\") and socket",
+        )
+        .value("PATH", path),
+        Server::Tcp(address) => Template::new(
+            "    local socket = require(\"socket\").tcp()\n    return socket:connect(\"@ADDRESS@\", @PORT@) and socket",
+        )
+        .value("ADDRESS", &address.ip().to_string())
+        .value("PORT", &address.port().to_string()),
+        Server::Tls(_) => {
+            return Err(ConfigError::new(
+                "LuaSocket, by which Apache asks, has no TLS: run a daemon on the host of Apache",
+            ));
+        }
+    };
+    Ok(Template::new(include_str!("apache.lua")).part("CONNECT", connect))
+}

@@ -1,0 +1,32 @@
+use super::{FrontEnd, Server, Template};
+use crate::check::IDENTITY_HEADERS;
+use crate::{Config, ConfigError};
+
+/// The dynamic configuration.
+pub(super) fn traefik(
+    config: &Config,
+    front: &FrontEnd,
+    server: &Server<'_>,
+) -> Result<Template, ConfigError> {
+    let Server::Tcp(server) = server else {
+        return Err(ConfigError::new(
+            "Traefik cannot ask on a Unix socket, and for it TLS is not printed: use tcp on loopback",
+        ));
+    };
+    let apis = config.apis.iter().enumerate().map(|(index, api)| {
+        let rules = api.hosts.iter().enumerate().map(|(index, host)| {
+            let or = if index == 0 { "" } else { " || " };
+            Template::new(&format!("{or}Host(`@HOST@`)")).value("HOST", host)
+        });
+        Template::new(include_str!("traefik_api.yaml"))
+            .part("RULE", Template::concat(rules))
+            .value("INDEX", &index.to_string())
+    });
+    Ok(Template::new(include_str!("traefik.yaml"))
+        .part("APIS", Template::concat(apis))
+        .part("HEADERS", Template::new(&IDENTITY_HEADERS.join(", ")))
+        .value("SERVER", &format!("http://{server}/"))
+        .value("CERTIFICATE", &front.certificate.to_string_lossy())
+        .value("KEY", &front.key.to_string_lossy())
+        .value("UPSTREAM", &front.upstream))
+}
