@@ -45,12 +45,15 @@ pub(crate) fn issuers_of(cloud: Cloud) -> Vec<Issuer> {
 
 /// An issuer of tokens of one version, with its metadata document.
 ///
-/// In both names, `{tenantid}` stands for the tenant.
+/// In both names, `{tenantid}` stands for the tenant, in lower case. An issuer whose name has none is that of one
+/// [tenant](Self::tenant).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issuer {
     version: TokenVersion,
     name: Template,
     metadata: String,
+    /// The only tenant of its tokens.
+    tenant: Option<Guid>,
     /// Further issuers whose keys sign its tokens.
     key_issuers: Vec<Template>,
 }
@@ -58,14 +61,23 @@ pub struct Issuer {
 impl Issuer {
     /// An issuer: the claim `iss` of its tokens, such as `https://sts.windows.net/{tenantid}/`, and the URL of its metadata,
     /// such as `https://login.microsoftonline.com/{tenantid}/.well-known/openid-configuration`. The URL is used for discovered keys
-    /// only. Names without `{tenantid}` are those of one tenant.
+    /// only.
     pub fn new(version: TokenVersion, name: &str, metadata: &str) -> Self {
         Self {
             version,
             name: Template::new(name),
             metadata: metadata.to_owned(),
+            tenant: None,
             key_issuers: Vec::new(),
         }
+    }
+
+    /// The only tenant whose tokens it issues. Required where its name has no `{tenantid}`: otherwise it could issue tokens that claim
+    /// any of the accepted tenants.
+    #[must_use]
+    pub fn tenant(mut self, tenant: Guid) -> Self {
+        self.tenant = Some(tenant);
+        self
     }
 
     /// Accepts keys that name another issuer: those of Entra sign tokens of both versions, and name the issuer of version 2, in the key
@@ -81,9 +93,19 @@ impl Issuer {
         self.version
     }
 
-    /// Whether `iss` is its name for the tenant `tid`, exactly.
+    /// Whether `iss` is its name for the tenant `tid`, exactly, and it issues tokens of that tenant.
     pub(crate) fn is_name(&self, iss: &str, tid: &str) -> bool {
-        self.name.matches(iss, tid)
+        self.name.matches(iss, tid) && self.tenant.as_ref().is_none_or(|own| own.matches(tid))
+    }
+
+    /// Whether a token names its tenant in one place that is verified: in the name of the issuer, or by the issuer itself.
+    pub(crate) fn has_tenant(&self) -> bool {
+        self.tenant.is_some() || self.name.suffix.is_some()
+    }
+
+    /// The only tenant of its tokens.
+    pub(crate) fn only_tenant(&self) -> Option<&Guid> {
+        self.tenant.as_ref()
     }
 
     /// Whether a key that names this issuer signs its tokens for the tenant `tid`.

@@ -55,6 +55,16 @@ impl Policy {
         })
     }
 
+    /// Whether each issuer is limited to the tenant in its name, or to one that is accepted.
+    pub(crate) fn issuers_have_tenants(&self) -> bool {
+        let is_accepted = |tenant: &Guid| match &self.tenants {
+            Tenants::Any => true,
+            Tenants::Listed(listed) => listed.contains_key(tenant),
+        };
+        let mut issuers = self.issuers.iter();
+        issuers.all(|issuer| issuer.has_tenant() && issuer.only_tenant().is_none_or(is_accepted))
+    }
+
     pub(crate) fn issuer(&self, token_issuer: &TokenIssuer) -> &Issuer {
         &self.issuers[token_issuer.issuer]
     }

@@ -2,6 +2,7 @@ use super::issuer_keys::{KeyOrigin, Loaded};
 use super::key_set::MAX_DOCUMENT;
 use super::{FetchError, IssuerKeys, KeyFetcher, KeyFile, KeySet};
 use crate::clock::GuardedClock;
+use keybound_core::printable;
 use serde::Deserialize;
 use std::fmt;
 use std::sync::Arc;
@@ -116,7 +117,10 @@ fn key_set_url(metadata: &[u8], url: &str, issuer: &str) -> Result<String, Fetch
     let metadata: Metadata = serde_json::from_slice(metadata)
         .map_err(|error| FetchError::new("the metadata is malformed").with_source(error))?;
     if metadata.issuer != issuer {
-        return Err(FetchError::new("the metadata is that of another issuer"));
+        let found = printable(&metadata.issuer, MAX_NAME);
+        return Err(FetchError::new(format!(
+            "the metadata is that of the issuer {found}, not {issuer}"
+        )));
     }
     if origin(&metadata.jwks_uri).is_none_or(|keys| Some(keys) != origin(url)) {
         return Err(FetchError::new("the key set is on another host"));
@@ -132,6 +136,9 @@ fn origin(url: &str) -> Option<&str> {
     let host = &rest[..end];
     (url.bytes().all(is_plain) && !host.is_empty() && !host.contains('@')).then_some(host)
 }
+
+/// Of an issuer, in an error.
+const MAX_NAME: usize = 200;
 
 #[cfg(test)]
 mod tests {

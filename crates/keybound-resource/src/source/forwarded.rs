@@ -99,7 +99,9 @@ impl ForwardedCertificate {
         )
     }
 
-    /// App Service and Container Apps behind its front ends: `X-ARR-ClientCert`. Only the platform can connect to an app.
+    /// App Service: `X-ARR-ClientCert`. Its front ends are the only ones that can connect to an app, and replace the header, if the app's
+    /// client certificate mode is `Required`. Every peer is trusted: use it in App Service only. Container Apps have
+    /// another header ([`xfcc`](Self::xfcc)) and do not remove this one from clients' requests.
     pub fn app_service() -> Self {
         let trusted = TrustedPeers::everyone();
         Self::named("x-arr-clientcert", HeaderFormat::Base64Der, trusted)

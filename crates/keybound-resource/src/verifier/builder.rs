@@ -44,6 +44,9 @@ pub enum BuildError {
     /// Neither tenants nor any tenant, or both.
     #[error("a verifier needs either a list of tenants or any tenant")]
     Tenants,
+    /// An issuer whose name has no `{tenantid}`, without a tenant or with one that is not accepted.
+    #[error("an issuer whose name has no {{tenantid}} needs its tenant, which must be accepted")]
+    IssuerTenant,
     /// No keys.
     #[error("a verifier needs the issuers' keys")]
     NoKeys,
@@ -112,7 +115,7 @@ impl VerifierBuilder {
         self
     }
 
-    /// Accepts an issuer.
+    /// Accepts an issuer. One whose name has no `{tenantid}` needs its [tenant](Issuer::tenant), which must be accepted.
     pub fn issuer(mut self, issuer: Issuer) -> Self {
         self.issuers.push(issuer);
         self
@@ -230,6 +233,9 @@ impl VerifierBuilder {
                 .compile()
                 .ok_or(BuildError::TrustedIssuers)?,
         };
+        if !policy.issuers_have_tenants() {
+            return Err(BuildError::IssuerTenant);
+        }
         let clock = Arc::new(GuardedClock::new(self.clock));
         Ok(Verifier(Arc::new(Inner {
             keys: KeyStore::new(keys, &policy, &clock),

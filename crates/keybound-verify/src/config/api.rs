@@ -97,6 +97,9 @@ pub struct IssuerConfig {
     pub name: String,
     /// The URL of its metadata document, in which `{tenantid}` stands for the tenant.
     pub metadata: String,
+    /// The only tenant of its tokens; required if the name has no `{tenantid}`.
+    #[serde(default)]
+    pub tenant: Option<String>,
     /// Further issuers whose keys sign its tokens.
     #[serde(default)]
     pub key_issuers: Vec<String>,
@@ -166,7 +169,9 @@ impl ApiConfig {
         }
         for issuer in &self.issuers {
             builder = builder.issuer(issuer.issuer().ok_or_else(|| {
-                wrong("an issuer has a version other than 1 and 2, or metadata without https")
+                wrong(
+                    "an issuer has a version other than 1 and 2, metadata without https, or a tenant that is not a GUID",
+                )
             })?);
         }
         if let Some(uri) = &self.authorization_uri {
@@ -189,7 +194,10 @@ impl IssuerConfig {
         if !self.metadata.starts_with("https://") {
             return None;
         }
-        let issuer = Issuer::new(version, &self.name, &self.metadata);
+        let mut issuer = Issuer::new(version, &self.name, &self.metadata);
+        if let Some(tenant) = &self.tenant {
+            issuer = issuer.tenant(Guid::parse(tenant)?);
+        }
         let further = self.key_issuers.iter();
         Some(further.fold(issuer, |issuer, name| issuer.key_issuer(name)))
     }
