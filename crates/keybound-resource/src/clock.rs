@@ -1,6 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 /// The clocks of a verifier, which tests replace.
@@ -64,12 +64,18 @@ impl Clock for SystemClock {
     }
 }
 
-/// The wall clock, except that it is not set back by more than [`MAX_STEP_BACK`]: an expired token must not become valid again. The time
-/// then runs on by the monotonic clock, until the wall clock has reached it or the verifier is built again.
+/// The wall clock, except that it is not set back by more than [`MAX_STEP_BACK`] in all: an expired token must not become valid again.
+/// The time then runs on by the monotonic clock, until the wall clock has reached it or the verifier is built again.
+///
+/// A wall clock that was set forward may be set back to where it was: a wrong time does not remain in use. After [`PROBATION`] it
+/// may no more.
 pub(crate) struct GuardedClock {
     clock: Arc<dyn Clock>,
-    /// Wall clock minus monotonic clock, in seconds.
-    offset: AtomicI64,
+    /// Wall clock minus monotonic clock, in seconds, below which the time is not set back.
+    floor: AtomicI64,
+    /// When the wall clock was set forward, by the monotonic clock; [`NEVER`] if it is near the floor.
+    set_forward_at: AtomicI64,
+    is_set_back: AtomicBool,
 }
 
 impl GuardedClock {
@@ -77,23 +83,48 @@ impl GuardedClock {
         let (wall, monotonic) = (seconds(clock.wall()), seconds(clock.monotonic()));
         Self {
             clock,
-            offset: AtomicI64::new(wall - monotonic),
+            floor: AtomicI64::new(wall - monotonic),
+            set_forward_at: AtomicI64::new(NEVER),
+            is_set_back: AtomicBool::new(false),
         }
     }
 
     /// Seconds since the Unix epoch.
     pub(crate) fn now(&self) -> i64 {
         let (wall, monotonic) = (seconds(self.clock.wall()), seconds(self.clock.monotonic()));
-        let offset = self.offset.load(Ordering::Relaxed);
-        let ahead = (wall - monotonic) - offset;
+        let floor = self.floor.load(Ordering::Relaxed);
+        let ahead = (wall - monotonic) - floor;
         if ahead < -MAX_STEP_BACK {
-            return monotonic + offset;
+            self.log_set_back(ahead);
+            return monotonic + floor;
         }
-        // Both clocks are rounded: one second is no change. Written rarely, as other threads read it.
-        if ahead.abs() > 1 {
-            self.offset.store(wall - monotonic, Ordering::Relaxed);
-        }
+        self.watch_set_forward(ahead, monotonic);
         wall
+    }
+
+    /// What other threads read is written rarely.
+    fn watch_set_forward(&self, ahead: i64, monotonic: i64) {
+        let since = self.set_forward_at.load(Ordering::Relaxed);
+        if ahead <= MAX_STEP_BACK {
+            if since != NEVER {
+                self.set_forward_at.store(NEVER, Ordering::Relaxed);
+            }
+        } else if since == NEVER {
+            self.set_forward_at.store(monotonic, Ordering::Relaxed);
+        } else if monotonic - since >= PROBATION {
+            self.floor.fetch_add(ahead, Ordering::Relaxed);
+            self.set_forward_at.store(NEVER, Ordering::Relaxed);
+        }
+    }
+
+    fn log_set_back(&self, ahead: i64) {
+        if !self.is_set_back.swap(true, Ordering::Relaxed) {
+            let seconds = ahead.unsigned_abs();
+            tracing::warn!(
+                seconds,
+                "the wall clock was set back: tokens are verified by the time before"
+            );
+        }
     }
 }
 
@@ -107,8 +138,11 @@ fn seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
+/// How long the wall clock may be set back to where it was before it was set forward, in seconds.
+const PROBATION: i64 = 24 * 3600;
+const NEVER: i64 = i64::MIN;
 /// In seconds: corrections of a time service are smaller.
-const MAX_STEP_BACK: i64 = 60;
+pub(crate) const MAX_STEP_BACK: i64 = 60;
 
 #[cfg(test)]
 mod tests {
@@ -146,14 +180,22 @@ mod tests {
             // Small corrections count, both ways.
             (999_975, 15, 999_975),
             (999_985, 15, 999_985),
+            // In all, by no more than a minute.
+            (999_950, 17, 999_950),
+            (999_940, 18, 1_000_008),
             // An hour back: the time runs on.
-            (996_400, 20, 999_990),
-            (996_500, 120, 1_000_090),
-            // Set forward, and back again.
+            (996_400, 20, 1_000_010),
+            (996_500, 120, 1_000_110),
+            // Set forward, and back to where it was, but not further.
             (2_000_000, 130, 2_000_000),
-            (1_000_100, 140, 2_000_010),
+            (1_000_130, 140, 1_000_130),
+            (1_000_030, 150, 1_000_140),
             // The host slept: only the wall clock ran.
-            (2_009_000, 150, 2_009_000),
+            (1_009_000, 160, 1_009_000),
+            (1_095_399, 86_559, 1_095_399),
+            // After a day it is not set back to the time before.
+            (1_095_400, 86_560, 1_095_400),
+            (1_086_561, 86_561, 1_095_401),
         ] {
             set(wall, monotonic);
             assert_eq!(guarded.now(), expected, "{wall} {monotonic}");

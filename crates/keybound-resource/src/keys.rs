@@ -6,6 +6,7 @@ mod key_refresh;
 mod key_set;
 mod key_status;
 mod key_store;
+mod shared_keys;
 mod verification_key;
 
 pub use fetcher::{FetchError, FetchFuture, KeyFetcher};
@@ -16,4 +17,5 @@ pub use key_set::{KeySet, KeySetError};
 pub use key_status::KeyStatus;
 pub use key_store::Keys;
 pub(crate) use key_store::{FoundKey, KeyStore};
+pub use shared_keys::SharedKeys;
 pub(crate) use verification_key::VerificationKey;

@@ -49,7 +49,7 @@ pub use issuer::{Issuer, TokenVersion};
 pub use keybound_core::{Cloud, Guid};
 pub use keys::{
     FetchError, FetchFuture, KeyFetcher, KeyFile, KeyFileError, KeyRefresh, KeySet, KeySetError,
-    KeyStatus, Keys, PublishedKeys,
+    KeyStatus, Keys, PublishedKeys, SharedKeys,
 };
 pub use reason::Reason;
 pub use refusal::Refusal;

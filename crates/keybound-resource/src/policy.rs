@@ -31,6 +31,21 @@ pub(crate) enum Tenants {
     Listed(HashMap<Guid, usize>),
 }
 
+impl Tenants {
+    /// Each tenant, in the order of [`TokenIssuer::tenant_index`]; `None` for any.
+    pub(crate) fn in_order(&self) -> Vec<Option<&Guid>> {
+        let Self::Listed(listed) = self else {
+            return vec![None];
+        };
+        let mut tenants: Vec<_> = listed.iter().collect();
+        tenants.sort_by_key(|(_, index)| **index);
+        tenants
+            .into_iter()
+            .map(|(tenant, _)| Some(tenant))
+            .collect()
+    }
+}
+
 impl Policy {
     /// The issuer that a token names, and its tenant. The signature is verified later; until then both are used only to find the
     /// key.

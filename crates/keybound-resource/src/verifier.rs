@@ -64,9 +64,10 @@ impl Verifier {
         self.0.keys.due()
     }
 
-    /// Whether there are keys of all accepted issuers: the verifier is ready.
+    /// Whether the verifier is ready: at least one accepted issuer has keys, and each of the others has keys or was tried and failed. A
+    /// tenant that no longer exists does not stop the others; [`key_status`](Self::key_status) names it.
     pub fn has_keys(&self) -> bool {
-        self.0.keys.is_complete()
+        self.0.keys.is_ready()
     }
 
     /// The state of the keys of each accepted issuer. Empty for [`Keys::fixed`](crate::Keys::fixed).

@@ -295,10 +295,10 @@ async fn retired_key_is_refused_after_the_hourly_refresh_although_its_token_is_c
     let (retired, kept) = (signed_by("second"), signed_by("any"));
     assert_eq!((api.verify(&retired), api.verify(&kept)), (Ok(()), Ok(())));
     api.issuer.publish_keys(&keys(&["any"]));
-    api.clock.advance(3599);
+    api.clock.advance(3300);
     assert!(api.verifier.due_key_refresh().is_none());
     assert_eq!(api.verify(&retired), Ok(()));
-    api.clock.advance(1);
+    api.clock.advance(300);
     api.verifier.fetch_due_keys().await;
     assert_eq!(api.issuer.fetches(), 4);
     assert_eq!(api.verify(&retired), Err(Reason::KeyUnknown));
@@ -374,13 +374,19 @@ async fn clock_jumps_delay_no_refresh_and_revive_nothing() {
     assert_eq!(api.authenticate(&kept).await, Ok(()));
     assert_eq!(api.authenticate(&retired).await, Err(Reason::KeyUnknown));
     assert!(api.issuer.fetches() > 0);
-    // Back: what was refused remains refused, also if it was issued or expires "later".
-    for jump in [-6 * 3600, -30 * 24 * 3600] {
-        api.clock.jump(jump);
-        assert_eq!(api.authenticate(&expiring).await, Err(Reason::TokenExpired));
-        assert_eq!(api.authenticate(&kept).await, Ok(()));
-        assert_eq!(api.authenticate(&retired).await, Err(Reason::KeyUnknown));
+    // Back: fresh tokens are accepted again, and the retired key is not.
+    api.clock.jump(-6 * 3600);
+    for token in [&expiring, &kept] {
+        assert_eq!(api.authenticate(token).await, Ok(()));
     }
+    assert_eq!(api.authenticate(&retired).await, Err(Reason::KeyUnknown));
+    // Further back: what has expired remains refused.
+    api.clock.advance(4000);
+    assert_eq!(api.authenticate(&expiring).await, Err(Reason::TokenExpired));
+    api.clock.jump(-30 * 24 * 3600);
+    assert_eq!(api.authenticate(&expiring).await, Err(Reason::TokenExpired));
+    assert_eq!(api.authenticate(&kept).await, Ok(()));
+    assert_eq!(api.authenticate(&retired).await, Err(Reason::KeyUnknown));
     api.verifier.fetch_due_keys().await;
     api.issuer.fetches();
     // The refresh of the next hour takes place, and finds what the issuer publishes now.
@@ -394,7 +400,7 @@ async fn clock_jumps_delay_no_refresh_and_revive_nothing() {
 #[tokio::test]
 async fn unusable_documents_change_nothing() {
     let api = Api::started(&keys(&["any"])).await;
-    let token = token(2);
+    let token = made(json!({ "claims": { "exp": { "now": 200_000 } } }));
     let keys_url = format!("{HOST}/{TENANT}/discovery/v2.0/keys");
     let twice = json!({ "keys": [keys(&["any"])["keys"][0], keys(&["any"])["keys"][0]] });
     let documents = [
@@ -408,8 +414,18 @@ async fn unusable_documents_change_nothing() {
         api.issuer.publish_text(&keys_url, &document);
         api.clock.advance(3600);
         api.verifier.fetch_due_keys().await;
-        assert_eq!(api.verify(&token), api.verify(&token));
+        assert_eq!(api.verify(&token), Ok(()));
         assert!(api.verifier.has_keys());
+        let failed = api
+            .verifier
+            .key_status()
+            .iter()
+            .any(|keys| keys.error().is_some());
+        assert!(
+            failed,
+            "{}",
+            String::from_utf8_lossy(&document[..20.min(document.len())])
+        );
     }
     let foreign = json!({ "issuer": v2_issuer("11111111-86f1-41af-91ab-2d7cd011db47"), "jwks_uri": keys_url });
     let elsewhere = json!({ "issuer": v2_issuer(TENANT), "jwks_uri": "https://evil.example/keys" });
@@ -424,7 +440,77 @@ async fn unusable_documents_change_nothing() {
             "{fetched:?}"
         );
         assert_eq!(fetched.len(), 3, "{fetched:?}");
+        assert_eq!(api.verify(&token), Ok(()));
     }
+}
+
+/// By the clock of the verifier, each document takes as long as the interval between attempts.
+#[tokio::test]
+async fn fetch_of_due_keys_ends_when_the_issuer_does_not_respond() {
+    let clock = TestClock::new();
+    let slow = Slow(clock.clone(), Arc::default());
+    let verifier = Verifier::builder()
+        .audience(RESOURCE)
+        .tenant(Guid::parse(TENANT).unwrap())
+        .keys(Keys::discovered(slow.clone()))
+        .clock(clock)
+        .build()
+        .unwrap();
+    verifier.fetch_due_keys().await;
+    assert!(!verifier.has_keys());
+    let mut fetched = std::mem::take(&mut *slow.1.lock().unwrap());
+    fetched.sort();
+    let metadata = |version| format!("{HOST}/{TENANT}{version}/.well-known/openid-configuration");
+    assert_eq!(fetched, [metadata(""), metadata("/v2.0")]);
+    // Neither issuer delays the other one.
+    for _ in 0..4 {
+        if let Some(refresh) = verifier.due_key_refresh() {
+            refresh.run().await.unwrap_err();
+        }
+    }
+    fetched = std::mem::take(&mut *slow.1.lock().unwrap());
+    fetched.dedup();
+    assert!(fetched.len() >= 2, "{fetched:?}");
+}
+
+#[derive(Clone)]
+struct Slow(TestClock, Arc<Mutex<Vec<String>>>);
+
+impl KeyFetcher for Slow {
+    fn fetch<'a>(&'a self, url: &'a str) -> FetchFuture<'a> {
+        self.1.lock().unwrap().push(url.to_owned());
+        self.0.advance(5);
+        Box::pin(async { Err(FetchError::new("timed out")) })
+    }
+}
+
+#[tokio::test]
+async fn fetch_that_never_ends_does_not_stop_later_ones() {
+    let api = Api::started(&keys(&["any"])).await;
+    let gate = api.issuer.close_gate();
+    api.clock.advance(3600);
+    let hanging: Vec<_> = std::iter::from_fn(|| api.verifier.due_key_refresh()).collect();
+    let mut hanging: Vec<_> = hanging
+        .into_iter()
+        .map(|refresh| Box::pin(refresh.run()))
+        .collect();
+    for run in &mut hanging {
+        assert!(futures_util::poll!(run).is_pending());
+    }
+    api.issuer.0.lock().unwrap().gate = None;
+    api.clock.advance(29);
+    assert!(api.verifier.due_key_refresh().is_none());
+    api.clock.advance(1);
+    api.issuer.publish_keys(&keys(&["second"]));
+    api.verifier.fetch_due_keys().await;
+    assert_eq!(api.verify(&signed_by("second")), Ok(()));
+    // What ends too late changes nothing.
+    api.issuer.publish_keys(&keys(&["any"]));
+    for run in hanging {
+        gate.notify_one();
+        run.await.unwrap();
+    }
+    assert_eq!(api.verify(&signed_by("second")), Ok(()));
 }
 
 #[tokio::test]

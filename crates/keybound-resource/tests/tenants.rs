@@ -5,7 +5,7 @@ mod support;
 
 use keybound_resource::{
     BuildError, ClientCertificate, FetchError, FetchFuture, Guid, Issuer, KeyFetcher, Keys, Reason,
-    TokenVersion, Verifier, VerifierBuilder,
+    SharedKeys, TokenVersion, Verifier, VerifierBuilder,
 };
 use keybound_testing::attacks::{OTHER_TENANT, RESOURCE, TENANT, TokenRecipe};
 use serde_json::{Value, json};
@@ -73,6 +73,108 @@ fn issuer_without_a_tenant_is_not_accepted() {
         let error = builder.build().err();
         let expected = (!is_accepted).then_some(BuildError::IssuerTenant);
         assert_eq!(error, expected, "{issuer:?}");
+    }
+}
+
+#[tokio::test]
+async fn tenant_that_no_longer_exists_does_not_stop_the_others() {
+    let entra = Entra::default();
+    let gone = "00000003-86f1-41af-91ab-2d7cd011db47";
+    entra.0.lock().unwrap().missing.insert(gone.to_owned());
+    let others =
+        (0..10).map(|number| guid(&format!("0000000{number}-86f1-41af-91ab-2d7cd011db47")));
+    let api = Api::new(&entra, |builder| {
+        builder.tenant(guid(TENANT)).tenants(others)
+    });
+    assert!(!api.verifier.has_keys());
+    // One issuer after the other: it is not ready before each was tried.
+    let refresh = api.verifier.due_key_refresh().unwrap();
+    refresh.run().await.unwrap();
+    assert!(!api.verifier.has_keys());
+    api.verifier.fetch_due_keys().await;
+    assert!(api.verifier.has_keys());
+    assert_eq!(api.verify(&made(json!({}))), Ok(()));
+    let token = |tenant: &str| {
+        let issuer = format!("https://login.microsoftonline.com/{tenant}/v2.0");
+        made(json!({ "claims": { "iss": issuer, "tid": tenant } }))
+    };
+    assert_eq!(api.verify(&token(gone)), Err(Reason::KeysUnavailable));
+    let status = api.verifier.key_status();
+    assert_eq!(status.len(), 22, "two issuers of eleven tenants");
+    for keys in status {
+        let is_gone = keys.metadata().unwrap().contains(gone);
+        assert_eq!(keys.is_usable(), !is_gone, "{keys:?}");
+        assert_eq!(keys.error().is_some(), is_gone, "{keys:?}");
+        let counts = (keys.succeeded(), keys.failed());
+        assert_eq!(counts, if is_gone { (0, 1) } else { (1, 0) }, "{keys:?}");
+    }
+}
+
+#[tokio::test]
+async fn verifier_without_any_keys_is_not_ready() {
+    let entra = Entra::default();
+    entra.0.lock().unwrap().missing.insert(String::new());
+    let api = Api::new(&entra, |builder| {
+        builder.tenants([guid(TENANT), guid(OTHER_TENANT)])
+    });
+    api.verifier.fetch_due_keys().await;
+    assert!(!api.verifier.has_keys());
+    let [first, ..] = &api.verifier.key_status()[..] else {
+        panic!("there are issuers");
+    };
+    let url = format!("https://login.microsoftonline.com/{TENANT}{METADATA}");
+    assert_eq!(first.metadata(), Some(&*url));
+    let expected = format!("the keys of {url} could not be loaded: not found");
+    assert_eq!(first.error(), Some(&*expected));
+}
+
+#[tokio::test]
+async fn verifiers_share_the_keys_of_equal_issuers() {
+    let entra = Entra::default();
+    let shared = SharedKeys::new();
+    let api = |tenants: &[&str]| {
+        let tenants: Vec<_> = tenants.iter().map(|tenant| guid(tenant)).collect();
+        Api::new(&entra, |builder| {
+            builder.tenants(tenants).shared_keys(&shared)
+        })
+    };
+    let apis: Vec<Api> = (0..20).map(|_| api(&[TENANT])).collect();
+    let fetches = apis.iter().map(|api| api.verifier.fetch_due_keys());
+    futures_util::future::join_all(fetches).await;
+    assert_eq!(entra.fetched().len(), 4, "two documents of two versions");
+    assert!(apis.iter().all(|api| api.verifier.has_keys()));
+    // A verifier with another policy replaces them while the issuer does not respond.
+    entra.0.lock().unwrap().missing.insert(String::new());
+    let replacement = api(&[TENANT]);
+    drop(apis);
+    assert!(replacement.verifier.has_keys());
+    assert_eq!(replacement.verify(&made(json!({}))), Ok(()));
+    assert!(!api(&[OTHER_TENANT]).verifier.has_keys());
+    assert_eq!(entra.fetched(), [""; 0]);
+}
+
+/// At the same age, some are due and others are not.
+#[tokio::test]
+async fn replicas_do_not_refresh_together() {
+    let entra = Entra::default();
+    let clock = TestClock::new();
+    let replicas: Vec<Api> = (0..64)
+        .map(|_| {
+            Api::new(&entra, |builder| {
+                builder.tenant(guid(TENANT)).clock(clock.clone())
+            })
+        })
+        .collect();
+    for replica in &replicas {
+        replica.verifier.fetch_due_keys().await;
+    }
+    for (seconds, all, none) in [(3300, false, true), (150, false, false), (150, true, false)] {
+        clock.advance(seconds);
+        let due = replicas
+            .iter()
+            .map(|replica| replica.verifier.due_key_refresh());
+        let due = due.filter(Option::is_some).count();
+        assert_eq!((due == 64, due == 0), (all, none), "{due}");
     }
 }
 

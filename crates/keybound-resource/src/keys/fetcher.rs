@@ -37,6 +37,14 @@ impl FetchError {
         self.source = Some(source.into());
         self
     }
+
+    /// Its text, with those of its causes.
+    pub(crate) fn chain(&self) -> String {
+        let first: &dyn std::error::Error = self;
+        let errors = std::iter::successors(Some(first), |error| error.source());
+        let texts: Vec<String> = errors.map(ToString::to_string).collect();
+        texts.join(": ")
+    }
 }
 
 impl fmt::Display for FetchError {

@@ -1,8 +1,12 @@
 use super::VerificationKey;
 use super::key_set::KeySet;
 use crate::Reason;
+use crate::clock::MAX_STEP_BACK;
 use arc_swap::ArcSwapOption;
 use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::BuildHasher as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,13 +24,15 @@ pub(crate) struct IssuerKeys {
     fetched_at: AtomicI64,
     /// Until then they are used without a refresh.
     fresh_until: AtomicI64,
+    /// After how many seconds they are refreshed.
+    refresh_interval: i64,
     refresh: Mutex<RefreshState>,
     /// The number of refreshes that have ended.
     ended: watch::Sender<u64>,
 }
 
 /// Where keys come from.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum KeyOrigin {
     /// They do not change.
     Fixed,
@@ -45,7 +51,20 @@ struct RefreshState {
     last_attempt: Option<i64>,
     /// The one before.
     previous_attempt: Option<i64>,
-    is_running: bool,
+    /// When the refresh that runs was started.
+    running_since: Option<i64>,
+    /// The number of the last refresh.
+    run: u64,
+    results: RefreshResults,
+}
+
+/// The results of refreshes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RefreshResults {
+    pub(crate) succeeded: u64,
+    pub(crate) failed: u64,
+    /// Why the last one failed.
+    pub(crate) error: Option<String>,
 }
 
 /// The keys that were loaded.
@@ -69,6 +88,7 @@ pub(crate) enum RefreshCause {
 impl IssuerKeys {
     pub(crate) fn new(origin: KeyOrigin, max_age: i64) -> Self {
         Self {
+            refresh_interval: refresh_interval(&origin),
             origin,
             max_age,
             current: ArcSwapOption::empty(),
@@ -98,7 +118,12 @@ impl IssuerKeys {
 
     /// Whether decisions that were made with these keys still count.
     pub(crate) fn are_fresh(&self, now: i64) -> bool {
-        now < self.fresh_until.load(Ordering::Acquire)
+        now < self.fresh_until.load(Ordering::Acquire) && !self.are_from_later(now)
+    }
+
+    /// Whether the clock was set back since they were loaded: their age is unknown.
+    fn are_from_later(&self, now: i64) -> bool {
+        self.loaded_at.load(Ordering::Acquire) > now.saturating_add(MAX_STEP_BACK)
     }
 
     /// Whether there are keys that may be used.
@@ -118,50 +143,71 @@ impl IssuerKeys {
     /// Whether the keys should be refreshed because of their age, or are missing.
     pub(crate) fn are_due(&self, now: i64) -> bool {
         let loaded_at = self.loaded_at.load(Ordering::Acquire);
-        !self.is_fixed() && (!self.are_usable(now) || now >= loaded_at + self.refresh_interval())
+        let is_old = now >= loaded_at + self.refresh_interval || self.are_from_later(now);
+        !self.is_fixed() && (!self.are_usable(now) || is_old)
     }
 
-    /// Starts a refresh, unless one runs or has run recently. The caller then calls [`end`](Self::end).
-    pub(crate) fn start(&self, cause: RefreshCause, now: i64) -> bool {
+    /// Whether there are no keys that may be used, and the last refresh failed.
+    pub(crate) fn have_failed(&self, now: i64) -> bool {
+        !self.are_usable(now) && self.refresh_state().results.error.is_some()
+    }
+
+    pub(crate) fn refresh_results(&self) -> RefreshResults {
+        self.refresh_state().results.clone()
+    }
+
+    /// Starts a refresh, unless one runs or has run recently. The caller then calls [`end`](Self::end) with the number of the
+    /// refresh.
+    pub(crate) fn start(&self, cause: RefreshCause, now: i64) -> Option<u64> {
         if self.is_fixed() {
-            return false;
+            return None;
         }
         let mut state = self.refresh_state();
         if !self.allows(&state, cause, now) {
-            return false;
+            return None;
         }
-        *state = RefreshState {
-            last_attempt: Some(now),
-            previous_attempt: state.last_attempt,
-            is_running: true,
-        };
-        true
+        state.previous_attempt = state.last_attempt;
+        state.last_attempt = Some(now);
+        state.running_since = Some(now);
+        state.run += 1;
+        Some(state.run)
     }
 
     /// Ends a refresh that was started and did not run: it does not count as an attempt.
-    pub(crate) fn cancel(&self) {
+    pub(crate) fn cancel(&self, run: u64) {
         let mut state = self.refresh_state();
-        state.last_attempt = state.previous_attempt;
-        drop(state);
-        self.set_ended();
+        if state.run == run {
+            state.last_attempt = state.previous_attempt;
+            self.set_ended(state);
+        }
     }
 
-    /// Ends a refresh with its result.
-    pub(crate) fn end(&self, loaded: Option<Loaded>, now: i64) {
+    /// Ends a refresh with its result, unless another one was started meanwhile. The time until the next attempt starts now.
+    pub(crate) fn end(&self, run: u64, loaded: Result<Loaded, String>, now: i64) {
+        let mut state = self.refresh_state();
+        if state.run != run {
+            return;
+        }
+        state.last_attempt = Some(now);
         match loaded {
-            Some(loaded) => self.install(loaded, now),
-            None => {
-                let retry = self.end_of_use().min(now + RETRY_AFTER_FAILURE);
-                self.fresh_until.fetch_max(retry, Ordering::AcqRel);
+            Ok(loaded) => {
+                state.results.succeeded += 1;
+                state.results.error = None;
+                self.install(loaded, now);
+            }
+            Err(error) => {
+                state.results.failed += 1;
+                state.results.error = Some(error);
+                self.keep(now);
             }
         }
-        self.set_ended();
+        self.set_ended(state);
     }
 
     /// Notifies of the end of the refresh that runs; `None` if none runs.
     pub(crate) fn running(&self) -> Option<watch::Receiver<u64>> {
         let state = self.refresh_state();
-        state.is_running.then(|| self.ended.subscribe())
+        state.running_since.map(|_| self.ended.subscribe())
     }
 
     /// Replaces the keys. One that did not change remains the same value, with the decisions that were cached for it.
@@ -178,14 +224,30 @@ impl IssuerKeys {
         self.loaded_at.store(now, Ordering::Release);
         self.fetched_at.store(loaded.fetched_at, Ordering::Release);
         let fresh_until = match self.origin {
-            KeyOrigin::Fixed => i64::MAX,
-            _ => self.end_of_use().min(now + 2 * self.refresh_interval()),
+            KeyOrigin::Fixed => {
+                // They have no age.
+                self.loaded_at.store(0, Ordering::Release);
+                i64::MAX
+            }
+            KeyOrigin::File { .. } => self.end_of_use().min(now + 2 * FILE_INTERVAL),
+            KeyOrigin::Metadata { .. } => self.end_of_use().min(now + 2 * REFRESH_INTERVAL),
         };
         self.fresh_until.store(fresh_until, Ordering::Release);
     }
 
-    fn set_ended(&self) {
-        self.refresh_state().is_running = false;
+    /// Keeps the last keys after a failure, until they are too old.
+    fn keep(&self, now: i64) {
+        if self.are_from_later(now) {
+            self.loaded_at.store(now, Ordering::Release);
+            self.fetched_at.fetch_min(now, Ordering::AcqRel);
+        }
+        let retry = self.end_of_use().min(now + RETRY_AFTER_FAILURE);
+        self.fresh_until.fetch_max(retry, Ordering::AcqRel);
+    }
+
+    fn set_ended(&self, mut state: MutexGuard<'_, RefreshState>) {
+        state.running_since = None;
+        drop(state);
         self.ended.send_modify(|ended| *ended += 1);
     }
 
@@ -199,14 +261,13 @@ impl IssuerKeys {
             (RefreshCause::Age, _) => RETRY_AFTER_FAILURE,
             (RefreshCause::UnknownKey, _) => UNKNOWN_KEY_INTERVAL,
         };
-        let has_passed = |last: i64| now.abs_diff(last) >= interval.unsigned_abs();
-        !state.is_running && state.last_attempt.is_none_or(has_passed)
-    }
-
-    fn refresh_interval(&self) -> i64 {
-        match self.origin {
-            KeyOrigin::File { .. } => FILE_INTERVAL,
-            _ => REFRESH_INTERVAL,
+        let has_passed = |last: i64, interval: i64| now.abs_diff(last) >= interval.unsigned_abs();
+        match state.running_since {
+            // A fetcher that does not end must not stop all refreshes.
+            Some(started) => has_passed(started, MAX_RUN),
+            None => state
+                .last_attempt
+                .is_none_or(|last| has_passed(last, interval)),
         }
     }
 
@@ -230,11 +291,32 @@ impl IssuerKeys {
     }
 }
 
+impl fmt::Display for KeyOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed => f.write_str("all issuers"),
+            Self::File { issuer, .. } => f.write_str(issuer),
+            Self::Metadata { url, .. } => f.write_str(url),
+        }
+    }
+}
+
+/// Replicas that were started together do not fetch together.
+fn refresh_interval(origin: &KeyOrigin) -> i64 {
+    match origin {
+        KeyOrigin::File { .. } => FILE_INTERVAL,
+        _ => REFRESH_INTERVAL - (RandomState::new().hash_one(origin) % MAX_JITTER) as i64,
+    }
+}
+
 /// As Microsoft advises.
 const REFRESH_INTERVAL: i64 = 3600;
+const MAX_JITTER: u64 = 300;
 /// A file is read this often.
 const FILE_INTERVAL: i64 = 60;
 /// How often tokens with unknown keys can cause a refresh.
 const UNKNOWN_KEY_INTERVAL: i64 = 300;
 const RETRY_AFTER_FAILURE: i64 = 60;
 const RETRY_WITHOUT_KEYS: i64 = 5;
+/// Two documents take ten seconds at most.
+const MAX_RUN: i64 = 30;

@@ -15,6 +15,8 @@ pub struct KeyRefresh(Option<Parts>);
 
 struct Parts {
     is_running: bool,
+    /// The number that [`IssuerKeys::start`] returned.
+    run: u64,
     keys: Arc<IssuerKeys>,
     fetcher: Option<Arc<dyn KeyFetcher>>,
     clock: Arc<GuardedClock>,
@@ -23,12 +25,14 @@ struct Parts {
 impl KeyRefresh {
     /// For keys whose refresh was started.
     pub(crate) fn new(
+        run: u64,
         keys: Arc<IssuerKeys>,
         fetcher: Option<Arc<dyn KeyFetcher>>,
         clock: Arc<GuardedClock>,
     ) -> Self {
         Self(Some(Parts {
             is_running: false,
+            run,
             keys,
             fetcher,
             clock,
@@ -45,21 +49,27 @@ impl KeyRefresh {
             return Ok(());
         };
         parts.is_running = true;
-        let (origin, fetcher) = (Arc::clone(&parts.keys), parts.fetcher.clone());
+        let (keys, fetcher) = (Arc::clone(&parts.keys), parts.fetcher.clone());
         let clock = Arc::clone(&parts.clock);
-        let loaded = load(origin.origin(), fetcher.as_deref(), &clock).await;
-        let (loaded, result) = match loaded {
-            Ok(loaded) => (Some(loaded), Ok(())),
-            Err(error) => (None, Err(error)),
-        };
-        self.end(loaded);
-        result
+        match load(keys.origin(), fetcher.as_deref(), &clock).await {
+            Ok(loaded) => {
+                self.end(Ok(loaded));
+                Ok(())
+            }
+            Err(error) => {
+                let origin = keys.origin();
+                let error = FetchError::new(format!("the keys of {origin} could not be loaded"))
+                    .with_source(error);
+                self.end(Err(error.chain()));
+                Err(error)
+            }
+        }
     }
 
-    fn end(&mut self, loaded: Option<Loaded>) {
+    fn end(&mut self, loaded: Result<Loaded, String>) {
         match self.0.take() {
-            Some(parts) if parts.is_running => parts.keys.end(loaded, parts.clock.now()),
-            Some(parts) => parts.keys.cancel(),
+            Some(parts) if parts.is_running => parts.keys.end(parts.run, loaded, parts.clock.now()),
+            Some(parts) => parts.keys.cancel(parts.run),
             None => {}
         }
     }
@@ -67,7 +77,7 @@ impl KeyRefresh {
 
 impl Drop for KeyRefresh {
     fn drop(&mut self) {
-        self.end(None);
+        self.end(Err("the refresh of the keys was cancelled".to_owned()));
     }
 }
 

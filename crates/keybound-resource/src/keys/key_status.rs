@@ -1,4 +1,4 @@
-use super::issuer_keys::KeyOrigin;
+use super::issuer_keys::{KeyOrigin, RefreshResults};
 use super::{IssuerKeys, PublishedKeys};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ pub struct KeyStatus {
     published: Option<PublishedKeys>,
     age: Option<Duration>,
     usable: bool,
+    results: RefreshResults,
 }
 
 impl KeyStatus {
@@ -33,6 +34,7 @@ impl KeyStatus {
             published,
             age,
             usable: keys.are_usable(now),
+            results: keys.refresh_results(),
         })
     }
 
@@ -59,5 +61,20 @@ impl KeyStatus {
     /// Whether there are keys that are not too old.
     pub fn is_usable(&self) -> bool {
         self.usable
+    }
+
+    /// Why the last refresh failed. `None` if it succeeded, or none has ended.
+    pub fn error(&self) -> Option<&str> {
+        self.results.error.as_deref()
+    }
+
+    /// The number of refreshes that succeeded.
+    pub fn succeeded(&self) -> u64 {
+        self.results.succeeded
+    }
+
+    /// The number of refreshes that failed.
+    pub fn failed(&self) -> u64 {
+        self.results.failed
     }
 }

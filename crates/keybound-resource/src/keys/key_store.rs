@@ -1,9 +1,10 @@
 use super::issuer_keys::{KeyOrigin, Loaded, RefreshCause};
 use super::{
-    FetchError, IssuerKeys, KeyFetcher, KeyFile, KeyRefresh, KeySet, KeyStatus, VerificationKey,
+    FetchError, IssuerKeys, KeyFetcher, KeyFile, KeyRefresh, KeySet, KeyStatus, SharedKeys,
+    VerificationKey,
 };
 use crate::clock::GuardedClock;
-use crate::policy::{Policy, Tenants, TokenIssuer};
+use crate::policy::{Policy, TokenIssuer};
 use crate::{Issuer, Reason};
 use keybound_core::Guid;
 use std::fmt;
@@ -44,8 +45,8 @@ impl Keys {
         Ok(Self::new(Source::File(path, file)))
     }
 
-    /// The keys that each issuer publishes, for each tenant: fetched every hour, and when a token has an unknown key, at most every five
-    /// minutes. If that fails, the last ones remain in use. For any tenant, the keys are those of the tenant `common`.
+    /// The keys that each issuer publishes, for each tenant: fetched after 55 to 60 minutes, and when a token has an unknown key, at most
+    /// every five minutes. If that fails, the last ones remain in use. For any tenant, the keys are those of the tenant `common`.
     pub fn discovered(fetcher: impl KeyFetcher) -> Self {
         Self::new(Source::Discovered(Arc::new(fetcher)))
     }
@@ -79,8 +80,10 @@ impl fmt::Debug for Source {
 
 /// The keys of all accepted issuers.
 pub(crate) struct KeyStore {
-    /// One for all, or one for each issuer of each tenant.
-    keys: Vec<Arc<IssuerKeys>>,
+    /// Each once.
+    sets: Vec<Arc<IssuerKeys>>,
+    /// The position of those of each issuer of each tenant; empty if one set is that of all issuers.
+    positions: Vec<usize>,
     /// The number of issuers of a tenant.
     issuers: usize,
     fetcher: Option<Arc<dyn KeyFetcher>>,
@@ -96,19 +99,56 @@ pub(crate) struct FoundKey {
 }
 
 impl KeyStore {
-    pub(crate) fn new(keys: Keys, policy: &Policy, clock: &Arc<GuardedClock>) -> Self {
-        let max_age = keys.max_age;
-        let (keys, fetcher) = match keys.source {
-            Source::Fixed(keys) => (vec![fixed(keys, max_age, clock)], None),
-            Source::File(path, file) => (of_file(&path, &file, policy, max_age, clock), None),
-            Source::Discovered(fetcher) => (discovered(policy, max_age), Some(fetcher)),
-        };
-        Self {
-            keys,
+    pub(crate) fn new(
+        keys: Keys,
+        policy: &Policy,
+        shared: &SharedKeys,
+        clock: &Arc<GuardedClock>,
+    ) -> Self {
+        let mut store = Self {
+            sets: Vec::new(),
+            positions: Vec::new(),
             issuers: policy.issuers.len(),
-            fetcher,
+            fetcher: None,
             clock: Arc::clone(clock),
             next_check: AtomicI64::new(i64::MIN),
+        };
+        let max_age = keys.max_age;
+        match keys.source {
+            Source::Fixed(keys) => store.sets.push(fixed(keys, max_age, clock)),
+            Source::File(path, file) => store.add_each(policy, |issuer, tenant| {
+                of_file(&path, &file, issuer.name(tenant), max_age, clock.now())
+            }),
+            Source::Discovered(fetcher) => {
+                store.fetcher = Some(fetcher);
+                store.add_each(policy, |issuer, tenant| {
+                    let origin = KeyOrigin::Metadata {
+                        url: issuer.metadata(tenant),
+                        issuer: issuer.name(tenant),
+                    };
+                    shared.get(origin, max_age)
+                });
+            }
+        }
+        store
+    }
+
+    /// Adds those of each issuer of each tenant, in the order of [`find`](Self::find).
+    fn add_each(
+        &mut self,
+        policy: &Policy,
+        keys: impl Fn(&Issuer, Option<&Guid>) -> Arc<IssuerKeys>,
+    ) {
+        for tenant in policy.tenants.in_order() {
+            for issuer in &policy.issuers {
+                let keys = keys(issuer, issuer.only_tenant().or(tenant));
+                let is_it = |known: &Arc<IssuerKeys>| known.origin() == keys.origin();
+                let position = self.sets.iter().position(is_it);
+                self.positions.push(position.unwrap_or(self.sets.len()));
+                if position.is_none() {
+                    self.sets.push(keys);
+                }
+            }
         }
     }
 
@@ -119,10 +159,9 @@ impl KeyStore {
         id: &str,
         now: i64,
     ) -> Result<FoundKey, (Reason, Arc<IssuerKeys>)> {
-        let keys = match &self.keys[..] {
-            [shared] => shared,
-            keys => &keys[issuer.tenant_index * self.issuers + issuer.issuer],
-        };
+        let index = issuer.tenant_index * self.issuers + issuer.issuer;
+        let position = self.positions.get(index).copied().unwrap_or_default();
+        let keys = &self.sets[position];
         match keys.find(id, now) {
             Ok(key) => Ok(FoundKey {
                 key,
@@ -132,28 +171,28 @@ impl KeyStore {
         }
     }
 
-    /// Whether all issuers have keys.
-    pub(crate) fn is_complete(&self) -> bool {
+    /// Whether at least one issuer has keys, and each of the others has keys or was tried and failed.
+    pub(crate) fn is_ready(&self) -> bool {
         let now = self.clock.now();
-        self.keys.iter().all(|keys| keys.are_usable(now))
+        let is_usable = |keys: &Arc<IssuerKeys>| keys.are_usable(now);
+        let is_decided = |keys: &Arc<IssuerKeys>| is_usable(keys) || keys.have_failed(now);
+        self.sets.iter().any(is_usable) && self.sets.iter().all(is_decided)
     }
 
     /// The state of the keys of each issuer; none for fixed keys, which are those of all issuers.
     pub(crate) fn status(&self) -> Vec<KeyStatus> {
         let now = self.clock.now();
         let status = |keys: &Arc<IssuerKeys>| KeyStatus::new(keys, now);
-        self.keys.iter().filter_map(status).collect()
+        self.sets.iter().filter_map(status).collect()
     }
 
     /// The refresh of keys that a token was refused for, if it may start now.
     pub(crate) fn refresh_for(&self, keys: &Arc<IssuerKeys>, reason: Reason) -> Option<KeyRefresh> {
-        let cause = match reason {
-            Reason::KeysUnavailable if keys.are_usable(self.clock.now()) => RefreshCause::Age,
-            Reason::KeysUnavailable => RefreshCause::Unavailable,
-            Reason::KeyUnknown => RefreshCause::UnknownKey,
-            _ => return None,
-        };
-        self.start(keys, cause)
+        match reason {
+            Reason::KeysUnavailable => self.refresh_due(keys),
+            Reason::KeyUnknown => self.start(keys, RefreshCause::UnknownKey),
+            _ => None,
+        }
     }
 
     /// The refresh of a key set that is due because of its age, or missing. Cheap: the ages are looked at once a second.
@@ -162,26 +201,38 @@ impl KeyStore {
         if now < self.next_check.load(Ordering::Relaxed) {
             return None;
         }
-        let due = self.keys.iter().filter(|keys| keys.are_due(now));
-        let cause = |keys: &IssuerKeys| match keys.are_usable(now) {
-            true => RefreshCause::Age,
-            false => RefreshCause::Unavailable,
-        };
-        let refresh = due.filter_map(|keys| self.start(keys, cause(keys))).next();
+        let due = self.sets.iter().filter(|keys| keys.are_due(now));
+        let refresh = due.filter_map(|keys| self.refresh_due(keys)).next();
         if refresh.is_none() {
             self.next_check.store(now + 1, Ordering::Relaxed);
         }
         refresh
     }
 
+    /// All key sets that are due now.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn all_due(&self) -> Vec<Arc<IssuerKeys>> {
+        let now = self.clock.now();
+        let due = self.sets.iter().filter(|keys| keys.are_due(now));
+        due.cloned().collect()
+    }
+
+    /// The refresh of a key set because of its age, or as it is missing, if it may start now.
+    pub(crate) fn refresh_due(&self, keys: &Arc<IssuerKeys>) -> Option<KeyRefresh> {
+        match keys.are_usable(self.clock.now()) {
+            true => self.start(keys, RefreshCause::Age),
+            false => self.start(keys, RefreshCause::Unavailable),
+        }
+    }
+
     fn start(&self, keys: &Arc<IssuerKeys>, cause: RefreshCause) -> Option<KeyRefresh> {
-        keys.start(cause, self.clock.now()).then(|| {
-            KeyRefresh::new(
-                Arc::clone(keys),
-                self.fetcher.clone(),
-                Arc::clone(&self.clock),
-            )
-        })
+        let run = keys.start(cause, self.clock.now())?;
+        Some(KeyRefresh::new(
+            run,
+            Arc::clone(keys),
+            self.fetcher.clone(),
+            Arc::clone(&self.clock),
+        ))
     }
 }
 
@@ -199,61 +250,17 @@ fn fixed(keys: KeySet, max_age: i64, clock: &GuardedClock) -> Arc<IssuerKeys> {
 }
 
 /// Keys that are missing in the file, or cannot be used, are missing here.
-fn of_file(
-    path: &Path,
-    file: &KeyFile,
-    policy: &Policy,
-    max_age: i64,
-    clock: &GuardedClock,
-) -> Vec<Arc<IssuerKeys>> {
-    let now = clock.now();
-    for_each_issuer(policy, |issuer, tenant| {
-        let name = issuer.name(tenant);
-        let published = file.issuer(&name);
-        let origin = KeyOrigin::File {
-            path: path.to_owned(),
-            issuer: name,
-        };
-        let keys = IssuerKeys::new(origin, max_age);
-        if let Some(Ok(loaded)) = published.map(|published| published.loaded(now)) {
-            keys.install(loaded, now);
-        }
-        keys
-    })
-}
-
-fn discovered(policy: &Policy, max_age: i64) -> Vec<Arc<IssuerKeys>> {
-    for_each_issuer(policy, |issuer, tenant| {
-        let origin = KeyOrigin::Metadata {
-            url: issuer.metadata(tenant),
-            issuer: issuer.name(tenant),
-        };
-        IssuerKeys::new(origin, max_age)
-    })
-}
-
-/// Those of each issuer of each tenant, in the order of [`KeyStore::find`].
-fn for_each_issuer(
-    policy: &Policy,
-    keys: impl Fn(&Issuer, Option<&Guid>) -> IssuerKeys,
-) -> Vec<Arc<IssuerKeys>> {
-    let tenants: Vec<Option<&Guid>> = match &policy.tenants {
-        Tenants::Any => vec![None],
-        Tenants::Listed(listed) => {
-            let mut tenants: Vec<_> = listed.iter().collect();
-            tenants.sort_by_key(|(_, index)| **index);
-            let tenants = tenants.into_iter();
-            tenants.map(|(tenant, _)| Some(tenant)).collect()
-        }
+fn of_file(path: &Path, file: &KeyFile, issuer: String, max_age: i64, now: i64) -> Arc<IssuerKeys> {
+    let published = file.issuer(&issuer);
+    let origin = KeyOrigin::File {
+        path: path.to_owned(),
+        issuer,
     };
-    let of_tenant = |tenant| {
-        let issuers = policy.issuers.iter();
-        issuers.map(move |issuer| (issuer, tenant))
-    };
-    let issuers = tenants.into_iter().flat_map(of_tenant);
-    issuers
-        .map(|(issuer, tenant)| Arc::new(keys(issuer, tenant)))
-        .collect()
+    let keys = IssuerKeys::new(origin, max_age);
+    if let Some(Ok(loaded)) = published.map(|published| published.loaded(now)) {
+        keys.install(loaded, now);
+    }
+    Arc::new(keys)
 }
 
 /// In seconds.

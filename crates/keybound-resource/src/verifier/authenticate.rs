@@ -3,7 +3,7 @@ use crate::keys::KeyRefresh;
 use crate::{Authorization, Caller, ConnectionCertificate, Refusal};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 impl Verifier {
     /// Like [`verify`](Self::verify), and fetches keys where it is needed: those that are due in the background; for a token with
@@ -31,12 +31,31 @@ impl Verifier {
         }
     }
 
-    /// Fetches the keys that are due, one issuer after the other: for the start of a program, before it accepts requests. Failures
-    /// are logged; [`has_keys`](Self::has_keys) returns whether all keys are present.
+    /// Fetches the keys that are due, each issuer's once and some concurrently: for the start of a program, before it accepts requests.
+    /// Keys that another task fetches already are waited for. Failures are logged; [`has_keys`](Self::has_keys) returns whether the
+    /// verifier is ready then.
     pub async fn fetch_due_keys(&self) {
-        while let Some(refresh) = self.due_key_refresh() {
-            // A task that panicked has failed.
-            let _ = spawn(refresh).await;
+        let mut due = self.0.keys.all_due().into_iter();
+        let mut running = JoinSet::new();
+        loop {
+            while running.len() < MAX_FETCHES
+                && let Some(keys) = due.next()
+            {
+                let ended = keys.running();
+                let refresh = self.0.keys.refresh_due(&keys).map(spawn);
+                running.spawn(async move {
+                    match (refresh, ended) {
+                        // A task that panicked has failed.
+                        (Some(refresh), _) => drop(refresh.await),
+                        // An error: the last verifier with these keys was dropped.
+                        (None, Some(mut ended)) => drop(ended.changed().await),
+                        (None, None) => {}
+                    }
+                });
+            }
+            if running.join_next().await.is_none() {
+                return;
+            }
         }
     }
 }
@@ -54,9 +73,11 @@ fn spawn(refresh: KeyRefresh) -> JoinHandle<()> {
     tokio::spawn(async {
         if let Err(error) = refresh.run().await {
             let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, "the issuer's keys could not be refreshed");
+            tracing::warn!(error, "an issuer's keys could not be refreshed");
         }
     })
 }
 
 const MAX_WAIT: Duration = Duration::from_secs(1);
+/// Issuers whose keys are fetched at a time.
+const MAX_FETCHES: usize = 16;

@@ -2,7 +2,7 @@ use super::{Inner, Verifier};
 use crate::cache::TokenCache;
 use crate::clock::GuardedClock;
 use crate::issuer::issuers_of;
-use crate::keys::{KeyStore, Keys};
+use crate::keys::{KeyStore, Keys, SharedKeys};
 use crate::policy::{Policy, Tenants};
 use crate::refusal::ChallengeParameters;
 use crate::{CertificateRules, Clock, Cloud, ContinuousAccess, Issuer, Schemes, SystemClock};
@@ -27,6 +27,7 @@ pub struct VerifierBuilder {
     max_age: Option<Duration>,
     certificate: CertificateRules,
     keys: Option<Keys>,
+    shared_keys: SharedKeys,
     cache_bytes: usize,
     clock: Arc<dyn Clock>,
     authorization_uri: Option<String>,
@@ -76,6 +77,7 @@ impl Default for VerifierBuilder {
             max_age: None,
             certificate: CertificateRules::new(),
             keys: None,
+            shared_keys: SharedKeys::new(),
             cache_bytes: 64 << 20,
             clock: Arc::new(SystemClock::new()),
             authorization_uri: None,
@@ -169,6 +171,12 @@ impl VerifierBuilder {
         self
     }
 
+    /// Shares discovered keys with all verifiers that have the same value. Default: with none.
+    pub fn shared_keys(mut self, keys: &SharedKeys) -> Self {
+        self.shared_keys = keys.clone();
+        self
+    }
+
     /// The memory for cached tokens, in bytes; less than 32 KiB: none are cached. Default: 64 MiB, about 28,000 tokens.
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
@@ -238,7 +246,7 @@ impl VerifierBuilder {
         }
         let clock = Arc::new(GuardedClock::new(self.clock));
         Ok(Verifier(Arc::new(Inner {
-            keys: KeyStore::new(keys, &policy, &clock),
+            keys: KeyStore::new(keys, &policy, &self.shared_keys, &clock),
             cache: TokenCache::new(self.cache_bytes),
             clock,
             challenge: Arc::new(ChallengeParameters {
