@@ -13,8 +13,14 @@ pub(crate) async fn answer(reloader: Arc<Reloader>, request: Request<Incoming>) 
     let (status, body) = match (request.method(), request.uri().path()) {
         (&Method::GET, "/healthz") => (StatusCode::OK, "ok\n".to_owned()),
         (&Method::GET, "/readyz") => match reloader.is_ready() {
-            true => (StatusCode::OK, "ready\n".to_owned()),
-            false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned()),
+            true => (
+                StatusCode::OK,
+                "ready\n".to_owned() + &reloader.missing_keys(),
+            ),
+            false => {
+                let body = "not ready\n".to_owned() + &reloader.missing_keys();
+                (StatusCode::SERVICE_UNAVAILABLE, body)
+            }
         },
         (&Method::GET, "/metrics") => (StatusCode::OK, reloader.metrics()),
         (&Method::POST, "/reload") if is_local(&request) => match reloader.reload().await {

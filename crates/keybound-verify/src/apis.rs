@@ -1,8 +1,8 @@
 use crate::metrics::{ApiMetrics, Metrics};
 use crate::{Config, ConfigError, host};
 use keybound_resource::fetch::{HttpsKeyFetcher, HttpsSettings, TrustAnchors};
-use keybound_resource::{KeyStatus, Keys, Verifier, VerifierBuilder, regular_file};
-use std::collections::HashMap;
+use keybound_resource::{KeyStatus, Keys, SharedKeys, Verifier, VerifierBuilder, regular_file};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ pub type Extend = dyn Fn(&str, VerifierBuilder) -> VerifierBuilder + Send + Sync
 pub struct Apis {
     by_host: HashMap<String, Arc<Api>>,
     all: Vec<Arc<Api>>,
+    shared_keys: SharedKeys,
     /// Refresh the keys; they end with this value.
     refreshes: JoinSet<()>,
 }
@@ -28,16 +29,18 @@ pub(crate) struct Api {
 }
 
 impl Apis {
-    /// Builds the verifiers. Keys are not fetched yet.
+    /// Builds the verifiers, which share their keys. Those that are not known yet are not fetched here.
     pub(crate) fn build(
         config: &Config,
         metrics: &Metrics,
         extend: &Extend,
+        shared_keys: SharedKeys,
     ) -> Result<Self, ConfigError> {
         let keys = KeySource::new(config)?;
         let mut apis = Self {
             by_host: HashMap::new(),
             all: Vec::new(),
+            shared_keys,
             refreshes: JoinSet::new(),
         };
         for policy in &config.apis {
@@ -45,6 +48,7 @@ impl Apis {
             let builder = policy.verifier()?;
             let builder = builder
                 .keys(keys.keys()?)
+                .shared_keys(&apis.shared_keys)
                 .cache_bytes(config.limits.cache_mib << 20);
             let verifier = extend(name, builder).build();
             let verifier =
@@ -83,30 +87,66 @@ impl Apis {
         }
     }
 
-    /// Fetches the keys once. The names of the APIs without keys, if there are any afterwards.
+    /// Fetches the keys that are missing. The names of the APIs that are not ready afterwards, with the causes, if there are any.
     pub(crate) async fn fetch_keys(&self) -> Result<(), String> {
         let fetches = self.all.iter().map(|api| {
             let verifier = api.verifier.clone();
             async move { verifier.fetch_due_keys().await }
         });
         let fetches: JoinSet<()> = fetches.collect();
+        let rounds = self.key_status().len() / KEYS_AT_A_TIME + 1;
+        let limit = MAX_FETCH.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX));
         // After a timeout, what is missing is named.
-        let _ = tokio::time::timeout(MAX_FETCH, fetches.join_all()).await;
+        let _ = tokio::time::timeout(limit, fetches.join_all()).await;
         let missing = self.all.iter().filter(|api| !api.verifier.has_keys());
-        let missing: Vec<&str> = missing.map(|api| &*api.name).collect();
+        let missing: Vec<String> = missing.map(|api| api.missing_keys()).collect();
         match missing.is_empty() {
             true => Ok(()),
-            false => Err(missing.join(", ")),
+            false => Err(missing.join("; ")),
         }
     }
 
-    /// Whether the keys of all issuers are present.
+    /// Whether each API has keys.
     pub(crate) fn are_ready(&self) -> bool {
         self.all.iter().all(|api| api.verifier.has_keys())
     }
 
+    /// The state of the keys of each issuer, once for those that APIs share.
+    pub(crate) fn key_status(&self) -> Vec<KeyStatus> {
+        let all = self.all.iter().flat_map(|api| api.verifier.key_status());
+        let id = |status: &KeyStatus| {
+            let metadata = status.metadata().map(str::to_owned);
+            (status.issuer().to_owned(), metadata)
+        };
+        let by_id: BTreeMap<_, _> = all.map(|status| (id(&status), status)).collect();
+        by_id.into_values().collect()
+    }
+
+    /// The keys that other verifiers may share.
+    pub(crate) fn shared_keys(&self) -> SharedKeys {
+        self.shared_keys.clone()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Api> {
         self.all.iter().map(|api| &**api)
+    }
+}
+
+impl Api {
+    /// Its name, with the causes for which it has no keys.
+    fn missing_keys(&self) -> String {
+        let status = self.verifier.key_status();
+        let missing = status.iter().filter(|keys| !keys.is_usable());
+        let causes: Vec<String> = missing.map(cause).collect();
+        format!("{} ({})", self.name, causes.join(", "))
+    }
+}
+
+/// Why there are no keys.
+pub(crate) fn cause(keys: &KeyStatus) -> String {
+    match keys.error() {
+        Some(error) => error.to_owned(),
+        None => format!("the keys of {} were not loaded", keys.issuer()),
     }
 }
 
@@ -204,5 +244,7 @@ impl fmt::Display for Chain<'_> {
 const REFRESH_CHECK: Duration = Duration::from_secs(5);
 /// An issuer has two documents, each of which takes five seconds at most.
 const MAX_FETCH: Duration = Duration::from_secs(12);
+/// At most as many issuers' keys are fetched concurrently.
+const KEYS_AT_A_TIME: usize = 16;
 /// In bytes: of a file of certificates or keys.
 pub(crate) const MAX_PEM: usize = 4 * 1024 * 1024;

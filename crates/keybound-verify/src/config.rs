@@ -50,7 +50,7 @@ pub struct ProxyConfig {
 }
 
 /// Where the issuers' keys are from.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct KeysConfig {

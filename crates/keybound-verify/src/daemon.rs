@@ -1,5 +1,5 @@
 use crate::admin;
-use crate::apis::Extend;
+use crate::apis::{Extend, cause};
 use crate::body::Body;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
@@ -7,6 +7,7 @@ use crate::server::{Limit, Protocol, Server, Surplus};
 use crate::{Apis, CheckService, Config, ConfigError, DecisionLog, Engine};
 use http::{Request, Response};
 use hyper::body::Incoming;
+use keybound_resource::SharedKeys;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -69,7 +70,7 @@ impl Daemon {
     ) -> Result<Self, StartError> {
         let cannot_listen = |error: io::Error| StartError::Listen(error.to_string());
         let metrics = Arc::new(Metrics::default());
-        let mut apis = Apis::build(&config, &metrics, &*extend)?;
+        let mut apis = Apis::build(&config, &metrics, &*extend, SharedKeys::new())?;
         let (listener, trusted) = Listener::bind(&config.listen)
             .await
             .map_err(cannot_listen)?;
@@ -123,7 +124,7 @@ impl Daemon {
         self.reloader.reload().await
     }
 
-    /// Whether the keys of all issuers are present.
+    /// Whether each API has the keys of an issuer, and those of its others were tried.
     pub fn is_ready(&self) -> bool {
         self.reloader.is_ready()
     }
@@ -174,7 +175,12 @@ impl Reloader {
         if let Some(section) = changed_section(&current, &config) {
             return Err(LoadError::NeedsRestart(section));
         }
-        let mut apis = Apis::build(&config, &self.service.0.metrics, &*self.extend)?;
+        let keys = match current.keys == config.keys {
+            true => self.service.0.apis.load().shared_keys(),
+            false => SharedKeys::new(),
+        };
+        let metrics = &self.service.0.metrics;
+        let mut apis = Apis::build(&config, metrics, &*self.extend, keys)?;
         apis.fetch_keys()
             .await
             .map_err(LoadError::KeysUnavailable)?;
@@ -186,6 +192,13 @@ impl Reloader {
 
     pub(crate) fn is_ready(&self) -> bool {
         !self.stopping.load(Ordering::Relaxed) && self.service.0.apis.load().are_ready()
+    }
+
+    /// The causes for which issuers have no keys, one a line.
+    pub(crate) fn missing_keys(&self) -> String {
+        let status = self.service.0.apis.load().key_status();
+        let missing = status.iter().filter(|keys| !keys.is_usable());
+        missing.map(|keys| cause(keys) + "\n").collect()
     }
 
     pub(crate) fn metrics(&self) -> String {

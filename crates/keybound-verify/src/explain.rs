@@ -1,7 +1,7 @@
 use crate::metrics::Metrics;
 use crate::{Apis, Config, ConfigError};
 use keybound_core::{UnverifiedJwt, X5tS256, printable};
-use keybound_resource::{ClientCertificate, Reason};
+use keybound_resource::{ClientCertificate, Reason, SharedKeys};
 use serde::Serialize;
 
 /// What each step of the verification of a token found.
@@ -57,7 +57,12 @@ pub async fn explain(
     authorization: &str,
     certificate: Option<&[u8]>,
 ) -> Result<Explanation, ConfigError> {
-    let apis = Apis::build(config, &Metrics::default(), &|_, builder| builder)?;
+    let apis = Apis::build(
+        config,
+        &Metrics::default(),
+        &|_, builder| builder,
+        SharedKeys::new(),
+    )?;
     let api = apis
         .find(host)
         .ok_or_else(|| ConfigError::new(format!("no API has the host {host}")))?;

@@ -120,7 +120,7 @@ impl Metrics {
         text.family(
             "keybound_verify_ready",
             "gauge",
-            "Whether the keys of all issuers of the API are present.",
+            "Whether the API has the keys of an issuer, and those of its others were tried.",
         );
         for api in current.iter() {
             text.sample(
@@ -129,6 +129,7 @@ impl Metrics {
             );
         }
         text.key_ages(current);
+        text.key_refreshes(current);
         text.family(
             "keybound_verify_cache_bytes",
             "gauge",
@@ -187,6 +188,35 @@ impl Text {
                     let labels = format!(r#"api="{}",issuer="{issuer}""#, api.name);
                     self.sample(&labels, age.as_secs());
                 }
+            }
+        }
+    }
+
+    fn key_refreshes(&mut self, current: &Apis) {
+        let all = current.key_status();
+        self.family(
+            "keybound_verify_keys_usable",
+            "gauge",
+            "Whether there are keys of the issuer that are not too old.",
+        );
+        for status in &all {
+            let labels = format!(r#"issuer="{}""#, label(status.issuer()));
+            self.sample(&labels, u64::from(status.is_usable()));
+        }
+        self.family(
+            "keybound_verify_key_refreshes_total",
+            "counter",
+            "Refreshes of the keys of the issuer by outcome.",
+        );
+        for status in &all {
+            let issuer = label(status.issuer());
+            let outcomes = [
+                ("succeeded", status.succeeded()),
+                ("failed", status.failed()),
+            ];
+            for (outcome, count) in outcomes {
+                let labels = format!(r#"issuer="{issuer}",outcome="{outcome}""#);
+                self.sample(&labels, count);
             }
         }
     }

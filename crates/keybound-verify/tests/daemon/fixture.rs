@@ -5,6 +5,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use keybound_resource::VerifierBuilder;
 use keybound_testing::attacks::{AttackCase, TENANT, cases, fixed_now};
 use keybound_verify::{Config, Daemon, DecisionLog, StartError};
 use std::path::Path;
@@ -53,12 +54,20 @@ impl Fixture {
     }
 
     pub async fn start(&self, log: DecisionLog) -> Result<Daemon, StartError> {
+        self.start_with(log, |builder| builder).await
+    }
+
+    /// With further settings of each verifier.
+    pub async fn start_with(
+        &self,
+        log: DecisionLog,
+        settings: impl Fn(VerifierBuilder) -> VerifierBuilder + Send + Sync + 'static,
+    ) -> Result<Daemon, StartError> {
         let config = Config::from_toml(&self.config.lock().unwrap()).unwrap();
         let again = Arc::clone(&self.config);
         let now = fixed_now();
-        let extend = move |_: &str, builder: keybound_resource::VerifierBuilder| {
-            builder.clock(FixedClock::at(now))
-        };
+        let extend =
+            move |_: &str, builder: VerifierBuilder| settings(builder.clock(FixedClock::at(now)));
         let load = move || Config::from_toml(&again.lock().unwrap());
         Daemon::start(config, log, Arc::new(extend), load).await
     }

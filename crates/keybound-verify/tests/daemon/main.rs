@@ -10,6 +10,8 @@ mod connections;
 #[cfg(unix)]
 mod fixture;
 #[cfg(unix)]
+mod key_sources;
+#[cfg(unix)]
 mod keys;
 #[cfg(unix)]
 mod log;
