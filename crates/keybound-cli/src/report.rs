@@ -4,7 +4,7 @@ mod next_step;
 mod response;
 mod token;
 
-pub(crate) use error::{ErrorReport, chain, error_text};
+pub(crate) use error::{ErrorReport, chain, error_text, specific_chain};
 pub(crate) use next_step::next_step as error_next_step;
 pub(crate) use response::{BufferedResponse, ResponseReport, check_response};
 pub(crate) use token::{TokenReport, check_binding, claims_text};

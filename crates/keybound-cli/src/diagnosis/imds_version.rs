@@ -55,6 +55,10 @@ fn no_answer(detail: &'static str, error: Error) -> Finding {
         ErrorKind::Unreachable | ErrorKind::DeadlineExceeded => {
             Finding::failed("IMDS does not respond", error).with_next_step(NO_IMDS)
         }
+        ErrorKind::NotImds => {
+            let detail = "another server responds at the address of IMDS";
+            Finding::failed(detail, error).with_next_step(NOT_IMDS)
+        }
         _ => Finding::failed(detail, error),
     }
 }
@@ -69,4 +73,5 @@ fn v1_only() -> Error {
     .with_status(404)
 }
 
+const NOT_IMDS: &str = "find what intercepts the address of IMDS: a proxy, a firewall or a captive portal; check --imds and AZURE_POD_IDENTITY_AUTHORITY_HOST if one of them is set";
 const NO_IMDS: &str = "run on an Azure virtual machine, a container there with host networking; check firewalls and --imds";

@@ -1,5 +1,6 @@
 use super::next_step::next_step;
 use crate::text::printable_line;
+use keybound::tls::TransportError;
 use keybound::{Error, ServiceError};
 use serde::Serialize;
 use std::error::Error as _;
@@ -138,6 +139,17 @@ pub(crate) fn chain(error: &Error) -> String {
         line.push_str(&cause);
     }
     line
+}
+
+/// The same, without the message of the error itself if it only says what the connection's error says in detail.
+pub(crate) fn specific_chain(error: &Error) -> String {
+    let of_connection = error
+        .source()
+        .is_some_and(|source| source.is::<TransportError>());
+    match of_connection {
+        true => causes(error).collect::<Vec<_>>().join(": "),
+        false => chain(error),
+    }
 }
 
 /// The error as text: message, causes, ids, stage and code, next step.

@@ -23,7 +23,7 @@ pub(super) fn blocked_by_variable(
         name,
         finding: match name {
             "environment" => host::malformed_variable(&reason, variables.names()),
-            _ => Finding::skipped("not checked, since a variable is malformed: see environment"),
+            _ => Finding::skipped("not checked: see environment"),
         },
         elapsed: None,
     };

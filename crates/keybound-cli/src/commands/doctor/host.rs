@@ -105,7 +105,7 @@ pub(super) fn machine(found: &Capabilities) -> Finding {
         None if found.imds.is_none() => {
             Finding::skipped(format!("not known: the source is {}", found.source))
         }
-        None => Finding::skipped("not asked, since IMDS did not answer: see imds"),
+        None => Finding::skipped("not asked: see imds"),
     }
 }
 
@@ -121,7 +121,9 @@ pub(super) fn binding(
     }
     match imds.level {
         Level::Problem => return Finding::skipped("no token can be bound without IMDS v2"),
-        Level::Warning => return Finding::skipped("IMDS did not tell whether it supports v2"),
+        Level::Warning => {
+            return Finding::skipped("whether IMDS supports v2 is not known: see imds");
+        }
         Level::Ok | Level::Skipped => {}
     }
     let Some(strongest) = found.strongest_binding else {

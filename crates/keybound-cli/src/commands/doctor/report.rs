@@ -4,7 +4,7 @@ use super::examination::Check;
 use super::variables::Variables;
 use crate::args::DoctorArgs;
 use crate::diagnosis::{Conceal, Finding, Level, host};
-use crate::report::ErrorReport;
+use crate::report::{ErrorReport, specific_chain};
 use crate::text::{millis, printable_line, rfc3339};
 use clap::builder::styling::{AnsiColor, Style};
 use keybound::{Clock as _, KeyStrength, SystemClock};
@@ -50,8 +50,9 @@ struct CheckReport {
     error: Option<ErrorReport>,
     #[serde(skip)]
     level: Level,
+    /// The reason of the error, unless the detail says it.
     #[serde(skip)]
-    omits_error: bool,
+    reason: Option<String>,
 }
 
 impl Report {
@@ -156,14 +157,16 @@ impl CheckReport {
             error,
             omits_error,
         } = check.finding;
+        let of_outside = |part: &str| conceal.text(&variables.mask(part));
+        let reason = error.as_ref().filter(|_| !omits_error);
+        let reason = reason.map(|error| of_outside(&specific_chain(error)));
         let error = error.map(|error| {
-            let text = |part: &str| conceal.text(&variables.mask(part));
             let report = ErrorReport::new(&error);
             let report = match &next_step {
                 Some(next_step) => report.with_next_step(next_step),
                 None => report,
             };
-            report.redacted(text, keybound_core::redact)
+            report.redacted(of_outside, keybound_core::redact)
         });
         Self {
             check: check.name,
@@ -173,15 +176,15 @@ impl CheckReport {
             elapsed_ms: check.elapsed.map(millis),
             error,
             level,
-            omits_error,
+            reason,
         }
     }
 
     /// The result, the name and what was found, then what to do about it.
     fn lines(&self) -> Vec<String> {
-        let found = match &self.error {
-            Some(error) if !self.omits_error => format!("{}: {}", self.detail, error.reason()),
-            _ => self.detail.clone(),
+        let found = match &self.reason {
+            Some(reason) => format!("{}: {reason}", self.detail),
+            None => self.detail.clone(),
         };
         // Names of variables are limited by themselves.
         let limit = match self.check {
@@ -190,7 +193,7 @@ impl CheckReport {
         };
         let mut lines = wrapped(&printable(&found, limit), WIDTH);
         if let Some(next) = &self.next_step {
-            let next = printable(&format!("next: {next}"), MAX_TEXT);
+            let next = printable(&format!("next: {next}"), MAX_NEXT);
             lines.extend(wrapped(&next, WIDTH));
         }
         let style = style(self.level);
@@ -219,4 +222,6 @@ const WIDTH: usize = SCREEN - INDENT;
 const SCREEN: usize = 80;
 /// Of one text, in characters: services may send any number.
 const MAX_TEXT: usize = 300;
+/// Of a next step, which is the program's own text.
+const MAX_NEXT: usize = 500;
 const MAX_NAMES: usize = 2000;

@@ -11,6 +11,7 @@ use keybound::tls::{TransportError, TransportErrorKind};
 use keybound::{Certificate, Clock as _, Error, ErrorKind, Result, Stage, SystemClock};
 use keybound_transport::{HttpsClient, RequestBody};
 use std::io;
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 use url::{Host, Url};
 
@@ -37,10 +38,10 @@ impl Connection<'_> {
         let port = url.port_or_known_default().unwrap_or(443);
         let lookup = tokio::net::lookup_host((name, port));
         let result = match tokio::time::timeout(limit, lookup).await {
-            Ok(found) => found.map(Iterator::count),
+            Ok(found) => found.map(|found| found.map(|address| address.ip()).collect()),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         };
-        self.of_guess(judge_name(&shown(name), result))
+        self.of_guess(judge_name(name, &shown(name), result))
     }
 
     /// The judgement of a guess: a problem of it may be none of this host.
@@ -145,14 +146,30 @@ async fn request(
     Ok((head.headers, connection))
 }
 
-/// Judges the lookup of a name: the number of addresses.
-pub(super) fn judge_name(name: &str, found: io::Result<usize>) -> Finding {
+/// Judges the addresses of a name, which is `shown` in the report.
+pub(super) fn judge_name(name: &str, shown: &str, found: io::Result<Vec<IpAddr>>) -> Finding {
     let next_step = "check the DNS servers of this host, and whether its network reaches the internet or a private endpoint";
-    match found {
-        Ok(0) => Finding::problem(format!("{name} has no address"), next_step),
-        Ok(1) => Finding::ok(format!("{name} has 1 address")),
-        Ok(count) => Finding::ok(format!("{name} has {count} addresses")),
-        Err(error) => Finding::problem(format!("{name} cannot be resolved: {error}"), next_step),
+    let is_local = |ip: &&IpAddr| ip.is_loopback() || ip.is_unspecified();
+    let addresses = match found {
+        Ok(addresses) => addresses,
+        Err(error) => {
+            let detail = format!("{shown} cannot be resolved: {error}");
+            return Finding::problem(detail, next_step);
+        }
+    };
+    let local = addresses.iter().find(is_local);
+    let names_this_host =
+        keybound_core::tls::Host::parse(name).is_some_and(|host| host.is_loopback());
+    if let Some(ip) = local.filter(|_| !names_this_host) {
+        return Finding::problem(
+            format!("{shown} is resolved to this host ({ip})"),
+            "look for the name in the hosts file, and for a DNS server that blocks names",
+        );
+    }
+    match addresses.len() {
+        0 => Finding::problem(format!("{shown} has no address"), next_step),
+        1 => Finding::ok(format!("{shown} has 1 address")),
+        count => Finding::ok(format!("{shown} has {count} addresses")),
     }
 }
 
@@ -180,8 +197,10 @@ pub(super) fn guessed(finding: Finding, url: &Url) -> Finding {
         return finding;
     }
     let origin = url.origin().ascii_serialization();
-    let detail = format!("{}, if this host uses {origin}", finding.detail);
-    Finding { detail, ..finding }.into_warning()
+    let next_step = finding.next_step.as_deref().unwrap_or_default();
+    let next_step =
+        format!("nothing, if this host uses another endpoint than {origin}; otherwise {next_step}");
+    finding.with_next_step(next_step).into_warning()
 }
 
 /// Judges a failed connection. A server may close connections on which no certificate is presented: TLS works then.

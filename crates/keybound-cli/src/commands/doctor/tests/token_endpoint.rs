@@ -12,18 +12,50 @@ use url::Url;
 #[test]
 fn judges_the_lookup_of_a_name() {
     let failed = || Err(io::Error::other("no such host"));
-    for (found, level, part) in [
-        (Ok(1), Level::Ok, "a.example has 1 address"),
-        (Ok(4), Level::Ok, "4 addresses"),
-        (Ok(0), Level::Problem, "no address"),
-        (failed(), Level::Problem, "cannot be resolved: no such host"),
+    let found = |ips: &[&str]| Ok(ips.iter().map(|ip| ip.parse().unwrap()).collect());
+    let blocked = "is resolved to this host";
+    for (name, found, level, part) in [
         (
+            "a.example",
+            found(&["192.0.2.1"]),
+            Level::Ok,
+            "a.example has 1 address",
+        ),
+        (
+            "a.example",
+            found(&["192.0.2.1", "2001:db8::1"]),
+            Level::Ok,
+            "2 addresses",
+        ),
+        ("a.example", found(&[]), Level::Problem, "no address"),
+        (
+            "a.example",
+            failed(),
+            Level::Problem,
+            "cannot be resolved: no such host",
+        ),
+        (
+            "a.example",
             Err(io::ErrorKind::TimedOut.into()),
             Level::Problem,
             "timed out",
         ),
+        ("a.example", found(&["127.0.0.1"]), Level::Problem, blocked),
+        ("a.example", found(&["0.0.0.0"]), Level::Problem, blocked),
+        (
+            "a.example",
+            found(&["192.0.2.1", "::1"]),
+            Level::Problem,
+            blocked,
+        ),
+        (
+            "localhost",
+            found(&["127.0.0.1", "::1"]),
+            Level::Ok,
+            "2 addresses",
+        ),
     ] {
-        assert_finding(&judge_name("a.example", found), level, part);
+        assert_finding(&judge_name(name, name, found), level, part);
     }
 }
 
@@ -129,10 +161,12 @@ fn judges_failed_connections() {
         assert!(advice.contains(next_step), "{message}: {advice}");
         // Whether this host uses an endpoint that IMDS did not name is not known.
         let finding = guessed(finding, &public);
-        assert_finding(
-            &finding,
-            Level::Warning,
-            "if this host uses https://mtlsauth",
+        assert_finding(&finding, Level::Warning, part);
+        let advice = finding.next_step.as_deref().unwrap_or_default();
+        let guess = "nothing, if this host uses another endpoint than https://mtlsauth.microsoft.com; otherwise";
+        assert!(
+            advice.starts_with(guess) && advice.contains(next_step),
+            "{advice}"
         );
     }
     let rejected = TransportError::new(ClientCertificateRejected, "why").at(Stage::Token);
