@@ -129,12 +129,20 @@ impl Daemon {
         self.reloader.is_ready()
     }
 
-    /// Stops: it is no longer ready, accepts no more connections, and answers the requests that it has received, within this time.
+    /// Stops: it is no longer ready, accepts no more connections, answers the requests that it has received, within this time, and writes
+    /// the log of decisions, for which it waits a second at most.
     pub async fn stop(self, timeout: Duration) {
         self.reloader.stopping.store(true, Ordering::Relaxed);
         self.checks.stop(timeout).await;
         if let Some(admin) = self.admin {
             admin.stop(ADMIN_STOP_TIMEOUT).await;
+        }
+        let lost = self.reloader.service.0.log.flush(LOG_TIMEOUT).await;
+        if lost > 0 {
+            tracing::error!(
+                lost,
+                "the reader of the decision log is too slow: its last lines are lost"
+            );
         }
     }
 }
@@ -202,7 +210,8 @@ impl Reloader {
     }
 
     pub(crate) fn metrics(&self) -> String {
-        self.service.0.metrics.text(&self.service.0.apis.load())
+        let service = &self.service.0;
+        service.metrics.text(&service.apis.load(), &service.log)
     }
 }
 
@@ -250,3 +259,4 @@ fn changed_section(current: &Config, new: &Config) -> Option<&'static str> {
 }
 
 const ADMIN_STOP_TIMEOUT: Duration = Duration::from_secs(1);
+const LOG_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,68 +1,55 @@
+mod entry;
+mod request_text;
+
+pub(crate) use entry::Entry;
+
 use crate::LoggedDecisions;
-use crate::apis::Api;
-use crate::check::{Check, Denial};
-use der::DateTime;
-use keybound_core::printable;
-use keybound_resource::Caller;
-use serde::Serialize;
 use std::fmt;
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// The log of decisions: one JSON object a line. Neither tokens nor what a token claims before it was verified are in it.
 ///
-/// A thread writes it. If its reader is too slow, lines are dropped and counted: requests do not wait.
+/// A thread writes it. If its reader is too slow, lines are dropped and counted, and a line says how many: requests do not wait.
 #[derive(Clone)]
 pub struct DecisionLog {
     decisions: LoggedDecisions,
     lines: Option<SyncSender<String>>,
+    counts: Arc<Counts>,
+    /// The number of lines that the thread has handled.
+    handled: watch::Receiver<u64>,
 }
 
-/// A line.
-#[derive(Serialize)]
-pub(crate) struct Entry<'a> {
-    time: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    api: Option<&'a str>,
-    host: String,
-    method: String,
-    /// Without the query, which may have secrets.
-    path: String,
-    decision: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tenant: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    object: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token_id: Option<&'a str>,
-    /// The start of the thumbprint of the connection's certificate.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    certificate: Option<&'a str>,
+#[derive(Default)]
+struct Counts {
+    accepted: AtomicU64,
+    dropped: AtomicU64,
 }
 
 impl DecisionLog {
     /// Writes to a file or a stream.
-    pub fn new(decisions: LoggedDecisions, mut output: impl Write + Send + 'static) -> Self {
-        let (sender, lines) = sync_channel::<String>(MAX_WAITING);
-        let writer = std::thread::Builder::new().name("decision log".to_owned());
-        let started = writer.spawn(move || {
-            for line in lines {
-                // A reader that has gone ends no requests.
-                let _ = output.write_all(line.as_bytes());
-                let _ = output.flush();
-            }
-        });
+    pub fn new(decisions: LoggedDecisions, output: impl Write + Send + 'static) -> Self {
+        let (sender, lines) = sync_channel(MAX_WAITING);
+        let (handled, receiver) = watch::channel(0);
+        let counts = Arc::<Counts>::default();
+        let writer = Writer {
+            output,
+            lines,
+            counts: Arc::clone(&counts),
+            handled,
+        };
+        let thread = std::thread::Builder::new().name("decision log".to_owned());
+        let started = thread.spawn(move || writer.run());
         Self {
             decisions,
             lines: started.is_ok().then_some(sender),
+            counts,
+            handled: receiver,
         }
     }
 
@@ -71,6 +58,8 @@ impl DecisionLog {
         Self {
             decisions: LoggedDecisions::None,
             lines: None,
+            counts: Arc::default(),
+            handled: watch::channel(0).1,
         }
     }
 
@@ -82,13 +71,40 @@ impl DecisionLog {
         }
     }
 
-    /// Writes a line. The number of lines that were dropped.
-    pub(crate) fn write(&self, entry: &Entry<'_>) -> u64 {
-        let written = serde_json::to_string(entry).ok().and_then(|line| {
-            let lines = self.lines.as_ref()?;
-            lines.try_send(line + "\n").ok()
-        });
-        u64::from(written.is_none())
+    /// Writes a line, or drops it.
+    pub(crate) fn write(&self, entry: &Entry<'_>) {
+        match serde_json::to_string(entry) {
+            Ok(line) => self.write_line(line),
+            Err(_) => self.count_dropped(),
+        }
+    }
+
+    /// The number of lines that were dropped.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.counts.dropped.load(Relaxed)
+    }
+
+    /// Waits until all lines are written, at most for this time. The number of those that are not.
+    pub(crate) async fn flush(&self, limit: Duration) -> u64 {
+        let accepted = self.counts.accepted.load(Relaxed);
+        let mut handled = self.handled.clone();
+        // After a timeout, or the end of the thread, the rest is counted.
+        let _ = timeout(limit, handled.wait_for(|handled| *handled >= accepted)).await;
+        accepted.saturating_sub(*self.handled.borrow())
+    }
+
+    fn write_line(&self, line: String) {
+        let sent = self.lines.as_ref().map(|lines| lines.try_send(line + "\n"));
+        match sent {
+            Some(Ok(())) => {
+                self.counts.accepted.fetch_add(1, Relaxed);
+            }
+            _ => self.count_dropped(),
+        }
+    }
+
+    fn count_dropped(&self) {
+        self.counts.dropped.fetch_add(1, Relaxed);
     }
 }
 
@@ -100,51 +116,145 @@ impl fmt::Debug for DecisionLog {
     }
 }
 
-impl<'a> Entry<'a> {
-    pub(crate) fn new(
-        check: &Check<'a>,
-        api: Option<&'a Api>,
-        decided: &Result<&'a Arc<Caller>, &Denial>,
-    ) -> Self {
-        let caller = decided.as_ref().ok();
-        let denial = decided.as_ref().err();
-        let certificate = check.certificate.as_ref().ok().and_then(Option::as_ref);
-        let path = check.path.split(['?', '#']).next().unwrap_or_default();
-        Self {
-            time: now(),
-            api: api.map(|api| &*api.name),
-            host: printable(check.host, MAX_HOST),
-            method: printable(check.method, MAX_METHOD),
-            path: printable(path, MAX_PATH),
-            decision: if caller.is_some() {
-                "allowed"
-            } else {
-                "denied"
-            },
-            status: denial.map(|denial| denial.status()),
-            reason: denial.map(|denial| denial.reason().code()),
-            tenant: caller.map(|caller| caller.tenant().as_str()),
-            client: caller.map(|caller| caller.client()),
-            object: caller.and_then(|caller| Some(caller.object()?.as_str())),
-            token_id: caller.and_then(|caller| caller.token_id()),
-            certificate: certificate.map(|presented| &presented.thumbprint().as_str()[..8]),
+/// The thread that writes.
+struct Writer<W> {
+    output: W,
+    lines: Receiver<String>,
+    counts: Arc<Counts>,
+    handled: watch::Sender<u64>,
+}
+
+impl<W: Write> Writer<W> {
+    fn run(mut self) {
+        let mut reported = 0;
+        while let Ok(mut text) = self.lines.recv() {
+            let mut count = 1;
+            while text.len() < MAX_BATCH
+                && let Ok(line) = self.lines.try_recv()
+            {
+                text += &line;
+                count += 1;
+            }
+            let dropped = self.counts.dropped.load(Relaxed);
+            if dropped > reported {
+                let (time, lines) = (entry::now(), dropped - reported);
+                text += &serde_json::json!({ "time": time, "dropped": lines }).to_string();
+                text.push('\n');
+            }
+            let written = self.output.write_all(text.as_bytes());
+            match written.and_then(|()| self.output.flush()) {
+                Ok(()) => reported = dropped,
+                // A reader that has gone ends no requests.
+                Err(_) => {
+                    self.counts.dropped.fetch_add(count, Relaxed);
+                }
+            }
+            self.handled.send_modify(|handled| *handled += count);
         }
     }
 }
 
-/// As RFC 3339 in UTC, with milliseconds.
-fn now() -> String {
-    #[expect(clippy::disallowed_methods, reason = "the time of a log line")]
-    let now = SystemTime::now();
-    let since = now.duration_since(SystemTime::UNIX_EPOCH);
-    let since = since.unwrap_or(Duration::ZERO);
-    let seconds = DateTime::from_unix_duration(Duration::from_secs(since.as_secs()));
-    let text = seconds.map_or_else(|_| String::new(), |time| time.to_string());
-    let text = text.strip_suffix('Z').unwrap_or(&text);
-    format!("{text}.{:03}Z", since.subsec_millis())
-}
-
+/// In lines.
 const MAX_WAITING: usize = 4096;
-const MAX_HOST: usize = 253;
-const MAX_METHOD: usize = 32;
-const MAX_PATH: usize = 1024;
+/// In bytes: of what is written at once.
+const MAX_BATCH: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Sender, channel};
+
+    /// Writes to a text when it is allowed.
+    struct Gate {
+        open: Receiver<()>,
+        text: Arc<Mutex<String>>,
+    }
+
+    impl Write for Gate {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // It remains open when the sender has gone.
+            let _ = self.open.recv();
+            let mut text = self.text.lock().unwrap();
+            text.push_str(std::str::from_utf8(bytes).unwrap());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn log() -> (DecisionLog, Sender<()>, Arc<Mutex<String>>) {
+        let (sender, open) = channel();
+        let text = Arc::default();
+        let gate = Gate {
+            open,
+            text: Arc::clone(&text),
+        };
+        (DecisionLog::new(LoggedDecisions::All, gate), sender, text)
+    }
+
+    fn block_on<F: Future>(future: F) -> F::Output {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
+        runtime.unwrap().block_on(future)
+    }
+
+    #[test]
+    fn lines_are_written_before_the_end() {
+        let (log, gate, text) = log();
+        for number in 0..100 {
+            log.write_line(number.to_string());
+        }
+        // The reader does not read.
+        assert_eq!(block_on(log.flush(Duration::ZERO)), 100);
+        drop(gate);
+        assert_eq!(block_on(log.flush(Duration::from_secs(60))), 0);
+        let text = text.lock().unwrap();
+        let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        let expected: Vec<_> = (0..100).map(|number| number.to_string()).collect();
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn slow_reader_is_not_waited_for() {
+        let (log, gate, text) = log();
+        log.write_line("first".to_owned());
+        for _ in 0..MAX_WAITING + 100 {
+            log.write_line("x".to_owned());
+        }
+        // The thread may hold some.
+        let dropped = log.dropped();
+        assert!((1..=101).contains(&dropped), "{dropped}");
+        drop(gate);
+        assert_eq!(block_on(log.flush(Duration::from_secs(60))), 0);
+        let text = text.lock().unwrap();
+        let dropped_line = format!("\"dropped\":{dropped},");
+        assert_eq!(text.matches(&dropped_line).count(), 1, "{dropped}");
+        let written = text.lines().filter(|line| *line == "x").count() as u64;
+        assert_eq!(written + dropped, MAX_WAITING as u64 + 100);
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let log = DecisionLog::new(LoggedDecisions::All, Closed);
+        for _ in 0..3 {
+            log.write_line("x".to_owned());
+            assert_eq!(block_on(log.flush(Duration::from_secs(60))), 0);
+        }
+        assert_eq!(log.dropped(), 3);
+    }
+}

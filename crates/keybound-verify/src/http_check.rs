@@ -6,6 +6,7 @@ use http::header::{AUTHORIZATION, HOST, HeaderName, RETRY_AFTER, WWW_AUTHENTICAT
 use http::{HeaderMap, HeaderValue, Response, StatusCode, request};
 use keybound_resource::source::CertificateSource as _;
 use keybound_resource::{Authorization, Caller};
+use std::borrow::Cow;
 
 impl CheckService {
     /// Answers the subrequest of a proxy. Its body is not read.
@@ -16,7 +17,7 @@ impl CheckService {
         let check = Check {
             host: original.host,
             method: original.method,
-            path: original.path,
+            path: &original.path,
             authorization: Authorization::from_values(values.map(HeaderValue::as_bytes)),
             certificate: &certificate,
         };
@@ -81,34 +82,38 @@ const OF_SERVER: usize = 2;
 struct Original<'a> {
     host: &'a str,
     method: &'a str,
-    path: &'a str,
+    /// For the log only.
+    path: Cow<'a, str>,
 }
 
 impl<'a> Original<'a> {
-    /// What is missing, repeated or not ASCII is empty. No API has an empty host.
+    /// What is missing or repeated is empty, as are hosts and methods that are not ASCII. No API has an empty host.
     fn of(parts: &'a request::Parts, is_own: bool) -> Self {
-        let header = |name: HeaderName| only(&parts.headers, &name);
+        let header = |name| {
+            let value = std::str::from_utf8(only(&parts.headers, &name)).unwrap_or_default();
+            if value.is_ascii() { value } else { "" }
+        };
         if is_own {
             let authority = parts.uri.authority().map(http::uri::Authority::as_str);
             return Self {
                 host: authority.unwrap_or_else(|| header(HOST)),
                 method: parts.method.as_str(),
-                path: parts.uri.path(),
+                path: parts.uri.path().into(),
             };
         }
         Self {
             host: header(FORWARDED_HOST),
             method: header(FORWARDED_METHOD),
-            path: header(FORWARDED_URI),
+            path: String::from_utf8_lossy(only(&parts.headers, &FORWARDED_URI)),
         }
     }
 }
 
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a [u8] {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
-        (Some(value), None) => value.to_str().unwrap_or_default(),
-        _ => "",
+        (Some(value), None) => value.as_bytes(),
+        _ => b"",
     }
 }
 

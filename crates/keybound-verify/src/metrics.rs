@@ -1,6 +1,6 @@
 //! Counters, and their text for Prometheus.
-use crate::Apis;
 use crate::check::DenialReason;
+use crate::{Apis, DecisionLog};
 use keybound_core::printable;
 use keybound_resource::Reason;
 use std::collections::BTreeMap;
@@ -14,7 +14,6 @@ use std::time::Duration;
 pub(crate) struct Metrics {
     apis: Mutex<BTreeMap<String, Arc<ApiMetrics>>>,
     unknown_hosts: AtomicU64,
-    dropped_log_lines: AtomicU64,
     reloads: AtomicU64,
     failed_reloads: AtomicU64,
 }
@@ -74,10 +73,6 @@ impl Metrics {
         self.unknown_hosts.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn count_dropped_log_lines(&self, dropped: u64) {
-        self.dropped_log_lines.fetch_add(dropped, Relaxed);
-    }
-
     pub(crate) fn count_reload(&self, succeeded: bool) {
         let counter = match succeeded {
             true => &self.reloads,
@@ -87,7 +82,7 @@ impl Metrics {
     }
 
     /// The text format of Prometheus, version 0.0.4.
-    pub(crate) fn text(&self, current: &Apis) -> String {
+    pub(crate) fn text(&self, current: &Apis, log: &DecisionLog) -> String {
         let mut text = Text::default();
         let apis = self.apis.lock().unwrap_or_else(PoisonError::into_inner);
         text.family(
@@ -149,9 +144,9 @@ impl Metrics {
         text.family(
             "keybound_verify_log_dropped_total",
             "counter",
-            "Lines of the decision log that were dropped, as their reader is too slow.",
+            "Lines of the decision log that were dropped, as their reader is too slow or has gone.",
         );
-        text.sample("", self.dropped_log_lines.load(Relaxed));
+        text.sample("", log.dropped());
         text.0
     }
 }

@@ -1,6 +1,6 @@
 //! The log of decisions.
 use crate::fixture::{Fixture, case, connect_unix, status, subrequest, table};
-use crate::support::runtime;
+use crate::support::{paused_runtime, runtime};
 use keybound_testing::assert_no_leak;
 use keybound_testing::attacks::{CLIENT, TENANT};
 use keybound_verify::{DecisionLog, LoggedDecisions};
@@ -63,10 +63,83 @@ struct Lines(Sender<String>);
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
-        // The test may have ended.
-        let _ = self.0.send(text);
+        for line in std::str::from_utf8(bytes).unwrap().lines() {
+            // The test may have ended.
+            let _ = self.0.send(line.to_owned());
+        }
         Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn log_has_no_token_and_no_password_of_the_request_line() {
+    runtime().block_on(async {
+        let fixture = Fixture::new();
+        let (output, lines) = channel();
+        let log = DecisionLog::new(LoggedDecisions::All, Lines(output));
+        let daemon = fixture.start(log).await.unwrap();
+        let mut sender = connect_unix(&fixture.socket()).await;
+        let owner = case("version-2");
+        let token = owner.request(&table().issuer).authorization[0].clone();
+        let token = String::from_utf8(token).unwrap();
+        let token = token.strip_prefix("mtls_pop ").unwrap();
+        let mut request = subrequest(&owner, "user:swordfish@orders.contoso.com");
+        let path = http::HeaderValue::from_bytes(format!("/x/{token}/\u{e4}\u{202e}").as_bytes());
+        request
+            .headers_mut()
+            .insert("x-forwarded-uri", path.unwrap());
+        status(&mut sender, request).await;
+        let line = next(&lines);
+        assert_eq!(line["host"], "orders.contoso.com");
+        assert_eq!(line["path"], "/x/[redacted]/\u{e4}\u{fffd}");
+        let secrets = [token.to_owned(), "swordfish".to_owned()];
+        assert_no_leak(&secrets, &line.to_string(), "the log");
+        daemon.stop(Duration::ZERO).await;
+    });
+}
+
+#[test]
+fn log_is_written_before_the_daemon_ends() {
+    // Time does not advance as long as this test does something.
+    paused_runtime().block_on(async {
+        let fixture = Fixture::new();
+        let (output, lines) = channel();
+        let (gate, opened) = channel();
+        let log = DecisionLog::new(LoggedDecisions::All, SlowLines(opened, Lines(output)));
+        let daemon = fixture.start(log).await.unwrap();
+        let mut sender = connect_unix(&fixture.socket()).await;
+        for _ in 0..20 {
+            let request = subrequest(&case("version-2"), "orders.contoso.com");
+            status(&mut sender, request).await;
+        }
+        drop(sender);
+        let stopping = tokio::spawn(daemon.stop(Duration::from_secs(30)));
+        while fixture.socket().exists() {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!stopping.is_finished(), "it does not wait for the reader");
+        drop(gate);
+        while !stopping.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(lines.try_iter().count(), 20);
+    });
+}
+
+/// Writes nothing before a channel is closed.
+struct SlowLines(Receiver<()>, Lines);
+
+impl Write for SlowLines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.0.recv();
+        self.1.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
