@@ -49,6 +49,7 @@ impl Apis {
             let builder = builder
                 .keys(keys.keys()?)
                 .shared_keys(&apis.shared_keys)
+                .certificate(policy.certificate_rules()?)
                 .cache_bytes(config.limits.cache_mib << 20);
             let verifier = extend(name, builder).build();
             let verifier =

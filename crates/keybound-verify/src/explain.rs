@@ -163,7 +163,7 @@ fn text(step: &str, facts: &Facts) -> String {
         "audience" => facts.claim("aud"),
         "dates" => "nbf, iat and exp, with the configured skew".to_owned(),
         "names" => {
-            "CN and DC of the certificate, if the policy requires those of a managed identity"
+            "CN and DC of the certificate, and its issuer, if the policy requires those of a managed identity, and trusted issuers"
                 .to_owned()
         }
         _ => format!(
@@ -194,7 +194,7 @@ fn step_of(reason: Reason) -> &'static str {
         Reason::SignatureInvalid => "signature",
         Reason::AudienceMismatch => "audience",
         Reason::TokenExpired | Reason::TokenNotYetValid | Reason::TokenTooOld => "dates",
-        Reason::CertificateNames => "names",
+        Reason::CertificateNames | Reason::CertificateUntrusted => "names",
         Reason::ClientNotAllowed
         | Reason::NotAppOnly
         | Reason::RoleMissing
@@ -220,3 +220,28 @@ const STEPS: [&str; 11] = [
     "rights",
 ];
 const MAX_CLAIM: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn form_has_its_own_reasons_only() {
+        let of_form = Reason::ALL
+            .into_iter()
+            .filter(|reason| step_of(*reason) == "form");
+        let codes: Vec<_> = of_form.map(Reason::code).collect();
+        let expected = [
+            "token_too_long",
+            "token_malformed",
+            "algorithm_unsupported",
+            "header_unsupported",
+        ];
+        assert_eq!(codes, expected);
+        assert!(
+            Reason::ALL
+                .iter()
+                .all(|reason| STEPS.contains(&step_of(*reason)))
+        );
+    }
+}

@@ -1,10 +1,12 @@
 use super::ConfigError;
+use crate::apis::MAX_PEM;
 use crate::host;
 use keybound_resource::{
     CertificateRules, Cloud, FetchError, FetchFuture, Guid, Issuer, KeyFetcher, Keys, Schemes,
-    TokenVersion, Verifier, VerifierBuilder,
+    TokenVersion, Verifier, VerifierBuilder, regular_file,
 };
 use serde::Deserialize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The policy of an API.
@@ -33,6 +35,9 @@ pub struct ApiConfig {
     /// Whether the names in the certificate must be those of a managed identity.
     #[serde(default)]
     pub managed_identity_names: bool,
+    /// The CAs one of which must have issued the client's certificate, a PEM file. Default: any issuer.
+    #[serde(default)]
+    pub trusted_issuers: Option<PathBuf>,
     /// How much the clocks of issuer and daemon may differ, in seconds. Default: 300.
     #[serde(default)]
     pub skew: Option<u64>,
@@ -130,7 +135,7 @@ impl ApiConfig {
             .map_err(|error| ConfigError::new(format!("the API {}: {error}", self.name())))
     }
 
-    /// A verifier with this policy and without keys.
+    /// A verifier with this policy, without keys and rules for certificates.
     pub(crate) fn verifier(&self) -> Result<VerifierBuilder, ConfigError> {
         let wrong = |what: &str| ConfigError::new(format!("the API {}: {what}", self.name()));
         let mut builder = Verifier::builder()
@@ -158,9 +163,6 @@ impl ApiConfig {
         if self.bearer {
             builder = builder.accept(Schemes::MTLS_POP | Schemes::BOUND_BEARER);
         }
-        if self.managed_identity_names {
-            builder = builder.certificate(CertificateRules::new().managed_identity_names());
-        }
         if let Some(skew) = self.skew {
             builder = builder.skew(Duration::from_secs(skew));
         }
@@ -181,6 +183,27 @@ impl ApiConfig {
             builder = builder.challenge_resource(resource);
         }
         Ok(builder)
+    }
+}
+
+impl ApiConfig {
+    /// The rules for certificates. Reads the file of the trusted issuers.
+    pub(crate) fn certificate_rules(&self) -> Result<CertificateRules, ConfigError> {
+        let mut rules = CertificateRules::new();
+        if self.managed_identity_names {
+            rules = rules.managed_identity_names();
+        }
+        if let Some(path) = &self.trusted_issuers {
+            let pem = regular_file::read(path, MAX_PEM).map_err(|error| {
+                ConfigError::new(format!(
+                    "the API {}: trusted_issuers {}: {error}",
+                    self.name(),
+                    path.display()
+                ))
+            })?;
+            rules = rules.trusted_issuers(&pem);
+        }
+        Ok(rules)
     }
 }
 

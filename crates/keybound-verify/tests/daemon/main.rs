@@ -18,6 +18,8 @@ mod log;
 #[cfg(unix)]
 mod operators;
 #[cfg(unix)]
+mod policy;
+#[cfg(unix)]
 mod reload;
 #[cfg(unix)]
 mod sockets;

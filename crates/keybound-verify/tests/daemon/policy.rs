@@ -1,0 +1,50 @@
+//! Settings of an API that are files.
+use crate::fixture::{Fixture, case, connect_unix, status, subrequest, table};
+use crate::support::runtime;
+use keybound_verify::DecisionLog;
+use std::time::Duration;
+
+#[test]
+fn certificates_of_other_issuers_are_refused() {
+    runtime().block_on(async {
+        let fixture = Fixture::new();
+        let file = fixture.folder.path().join("cas.pem");
+        let write = |names: &[&str]| {
+            let leaf = |name: &&str| table().issuer.certificates.leaf(name);
+            let pem = names
+                .iter()
+                .map(|name| leaf(name).certificate.to_pem().unwrap());
+            std::fs::write(&file, pem.collect::<Vec<_>>().concat()).unwrap();
+        };
+        fixture.replace(
+            "tenants =",
+            &format!("trusted_issuers = {file:?}\ntenants ="),
+        );
+        let missing = fixture.start(DecisionLog::none()).await.unwrap_err();
+        let why = "the API orders.contoso.com: trusted_issuers";
+        assert!(missing.to_string().contains(why), "{missing}");
+        // A certificate that is in the list itself is trusted too.
+        write(&["other", "client"]);
+        let daemon = fixture.start(DecisionLog::none()).await.unwrap();
+        let mut sender = connect_unix(&fixture.socket()).await;
+        let owner = case("version-2");
+        let request = || subrequest(&owner, "orders.contoso.com");
+        assert_eq!(status(&mut sender, request()).await.0, 200);
+        write(&["other"]);
+        daemon.reload().await.unwrap();
+        let (refused, answer) = status(&mut sender, request()).await;
+        assert_eq!(refused, 401);
+        let reason = &answer.headers()["x-keybound-reason"];
+        assert_eq!(reason, "certificate_untrusted");
+        // A broken file leaves the current policy.
+        std::fs::write(&file, "no certificate").unwrap();
+        let error = daemon.reload().await.unwrap_err().to_string();
+        assert!(error.contains("are not certificates in PEM"), "{error}");
+        let again = status(&mut sender, request()).await.1;
+        assert_eq!(
+            again.headers()["x-keybound-reason"],
+            "certificate_untrusted"
+        );
+        daemon.stop(Duration::ZERO).await;
+    });
+}
