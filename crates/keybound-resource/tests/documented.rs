@@ -1,6 +1,4 @@
 //! The table of the reasons in docs/resource.md is that of the code.
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
-
 use keybound_resource::Reason;
 use std::path::Path;
 
