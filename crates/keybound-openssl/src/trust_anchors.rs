@@ -136,7 +136,8 @@ mod tests {
             valid.replace("BEGIN CERTIFICATE", "BEGIN TRUSTED CERTIFICATE"),
         ] {
             let expected = "a certificate of the trust anchors is malformed";
-            assert_eq!(rejection(text.as_bytes()), expected, "{text}");
+            let rejection = rejection(text.as_bytes());
+            assert!(rejection.starts_with(expected), "{rejection}: {text}");
         }
         assert!(!TrustAnchors::system().is_extended());
     }
