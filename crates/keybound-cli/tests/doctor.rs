@@ -73,6 +73,7 @@ fn has_styles_on_a_terminal_only() {
     for (variables, styled) in [
         (&[][..], true),
         (&[("NO_COLOR", "1")], false),
+        (&[("CLICOLOR", "0")], false),
         (&[("TERM", "dumb")], false),
     ] {
         let (status, shown) = support::terminal::run(&mut with(variables));
