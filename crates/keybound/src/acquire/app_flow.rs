@@ -135,7 +135,7 @@ impl Flow {
         let challenged = plan.challenged
             && match plan.key.over_mtls {
                 true => flow.renew_for_challenge(plan).await?,
-                false => self.allows_first_leg(),
+                false => self.allows_challenged_first_leg(),
             };
         let request = identity_request(app, plan).force_refresh(plan.forced || challenged);
         match client.cached_token(&request) {
@@ -144,7 +144,14 @@ impl Flow {
         }
     }
 
-    /// Whether the rate limit allows a request of the first leg that the authority of the app registration, or a resource, causes.
+    /// Whether the rate limit allows a request of the first leg that the claims challenge of a resource causes. Some remain for
+    /// refused assertions.
+    pub(super) fn allows_challenged_first_leg(&self) -> bool {
+        let limiter = &self.context.identity.source_limiter;
+        limiter.available_for_challenge() && limiter.try_acquire()
+    }
+
+    /// Whether the rate limit allows a request of the first leg that the authority of the app registration causes.
     fn allows_first_leg(&self) -> bool {
         self.context.identity.source_limiter.try_acquire()
     }

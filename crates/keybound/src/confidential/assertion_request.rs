@@ -26,12 +26,13 @@ pub struct AssertionRequest {
 pub enum AssertionReason {
     /// No token is cached for the request.
     First,
-    /// The cached token is due for a refresh, or has expired.
+    /// The cached token is due for a refresh, has expired, or is not enough for a challenge.
     Refresh,
     /// The request has [`force_refresh`](crate::TokenRequest::force_refresh).
     Forced,
     /// The request has the claims of a resource's challenge: a new assertion, of a new certificate if it is bound to one, may be
-    /// required.
+    /// required. The rate is limited, since any resource can send challenges: beyond that, the reason is one of those above, and the
+    /// claims are sent nevertheless.
     Challenge,
     /// Entra refused the assertion that was returned before, by this error. The same one is not sent again: the error is then that of
     /// the request, and also if the function fails.

@@ -145,6 +145,7 @@ keybound_testing::cases! {
     federated_bearer
     federated_bound
     federated_cached_assertion_while_exchange_fails
+    federated_callback_challenges
     federated_callback_hangs
     federated_callback_reasons
     federated_callback_refused

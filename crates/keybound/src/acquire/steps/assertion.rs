@@ -68,7 +68,9 @@ impl Flow {
     fn reason(&self, plan: &Plan, refusal: Option<&Error>) -> AssertionReason {
         match refusal {
             Some(refusal) => AssertionReason::Refused(refusal.clone()),
-            None if plan.challenged => AssertionReason::Challenge,
+            None if plan.challenged && self.allows_challenged_first_leg() => {
+                AssertionReason::Challenge
+            }
             None if plan.forced => AssertionReason::Forced,
             None => match self.context.identity.tokens.get(&plan.key) {
                 Some(_) => AssertionReason::Refresh,
