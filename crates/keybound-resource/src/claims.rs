@@ -53,7 +53,7 @@ impl<'de> Visitor<'de> for ClaimsVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
-        let mut names = MemberNames::default();
+        let mut names = MemberNames::at_most(MAX_CLAIMS);
         let mut claims = TokenClaims::default();
         while let Some(name) = names.next(&mut object)? {
             let text = match name {
@@ -175,7 +175,7 @@ impl<'de> Visitor<'de> for ConfirmationVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
-        let mut names = MemberNames::default();
+        let mut names = MemberNames::at_most(MAX_CONFIRMATION);
         let mut thumbprint = None;
         while let Some(name) = names.next(&mut object)? {
             if name == "x5t#S256" {
@@ -189,5 +189,8 @@ impl<'de> Visitor<'de> for ConfirmationVisitor {
     }
 }
 
+/// Entra's tokens have about 30.
+const MAX_CLAIMS: usize = 128;
+const MAX_CONFIRMATION: usize = 16;
 /// 2^53: larger numbers are not exact.
 const MAX_DATE: f64 = 9_007_199_254_740_992.0;

@@ -56,7 +56,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
-        let mut names = MemberNames::default();
+        let mut names = MemberNames::at_most(MAX_MEMBERS);
         let mut header = JoseHeader::default();
         while let Some(name) = names.next(&mut object)? {
             let member = match name {
@@ -91,3 +91,6 @@ fn is_key_id(id: &str) -> bool {
 }
 
 const MAX_KEY_ID: usize = 128;
+
+/// RFC 7515 registers eleven.
+const MAX_MEMBERS: usize = 16;

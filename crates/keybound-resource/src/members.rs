@@ -1,17 +1,26 @@
 //! Members of JSON objects that a peer sent.
 use serde::de::{Error as _, IgnoredAny, MapAccess};
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 /// The names of an object's members, none of which may occur twice: parsers differ in which of two values counts.
-pub(crate) struct MemberNames<'a>(Vec<Cow<'a, str>>);
-
-impl Default for MemberNames<'_> {
-    fn default() -> Self {
-        Self(Vec::with_capacity(USUAL_MEMBERS))
-    }
+pub(crate) struct MemberNames<'a> {
+    names: Vec<Cow<'a, str>>,
+    /// All of them, if they are more than usual: comparing each with all others would cost more than a signature.
+    set: HashSet<Cow<'a, str>>,
+    max: usize,
 }
 
 impl<'a> MemberNames<'a> {
+    /// For an object of at most this number of members.
+    pub(crate) fn at_most(max: usize) -> Self {
+        Self {
+            names: Vec::with_capacity(USUAL_MEMBERS.min(max)),
+            set: HashSet::new(),
+            max,
+        }
+    }
+
     /// The name of the next member.
     pub(crate) fn next<A: MapAccess<'a>>(
         &mut self,
@@ -20,14 +29,27 @@ impl<'a> MemberNames<'a> {
         let Some(Text(name)) = object.next_key()? else {
             return Ok(None);
         };
-        if self.0.len() >= MAX_MEMBERS {
+        if self.names.len() >= self.max {
             return Err(A::Error::custom("too many members"));
         }
-        if self.0.contains(&name) {
+        if self.names.len() < USUAL_MEMBERS {
+            if self.names.contains(&name) {
+                return Err(A::Error::custom("duplicate member"));
+            }
+        } else if !self.insert(name.clone()) {
             return Err(A::Error::custom("duplicate member"));
         }
-        self.0.push(name);
-        Ok(self.0.last().map(|name| &**name))
+        self.names.push(name);
+        Ok(self.names.last().map(|name| &**name))
+    }
+
+    /// Whether the name is new.
+    fn insert(&mut self, name: Cow<'a, str>) -> bool {
+        if self.set.is_empty() {
+            self.set.reserve(self.max);
+            self.set.extend(self.names.iter().cloned());
+        }
+        self.set.insert(name)
     }
 }
 
@@ -43,4 +65,3 @@ pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
 /// Of Entra's tokens.
 const USUAL_MEMBERS: usize = 32;
-const MAX_MEMBERS: usize = 256;

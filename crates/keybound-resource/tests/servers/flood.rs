@@ -179,12 +179,28 @@ fn junk() -> Vec<(&'static str, String)> {
             "other signature",
             pop(&format!("{rest}.{}AA", &signature[..signature.len() - 2])),
         ),
+        (
+            "many claims",
+            pop(&format!(
+                "{}.{}.{signature}",
+                encode(r#"{"alg":"RS256","kid":"any"}"#),
+                encode(&many_claims())
+            )),
+        ),
         ("expired", pop(&made(r#"{"claims":{"exp":{"now":-3600}}}"#))),
         (
             "other audience",
             pop(&made(r#"{"claims":{"aud":"api://other"}}"#)),
         ),
     ]
+}
+
+/// As many as a token may have.
+fn many_claims() -> String {
+    let claims: Vec<String> = (0..128)
+        .map(|number| format!(r#""claim{number}":1"#))
+        .collect();
+    format!("{{{}}}", claims.join(","))
 }
 
 fn valid_header() -> String {
