@@ -1,5 +1,3 @@
-use crate::Caller;
-use crate::keys::FoundKey;
 use arc_swap::ArcSwapOption;
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -7,12 +5,13 @@ use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Verified tokens, bounded in bytes. Lookups take no lock and do not allocate.
+/// What was made of a text that peers sent, such as a verified token: bounded in bytes. Lookups take no lock and do not allocate.
 ///
-/// A keyed hash of characters of the signature finds the slot; equality of the whole token decides. The key of the hash is
-/// random, so that clients cannot choose tokens with the same slot.
-pub(crate) struct TokenCache {
-    sets: Box<[Set]>,
+/// A keyed hash of a part of the text finds the slot; equality of the whole text decides. The key of the hash is random, so that
+/// peers cannot choose texts with the same slot.
+pub(crate) struct Cache<V> {
+    sets: Box<[Set<V>]>,
+    hashed: Hashed,
     hasher: RandomState,
     bytes: AtomicUsize,
     max_bytes: usize,
@@ -20,28 +19,46 @@ pub(crate) struct TokenCache {
     hand: AtomicUsize,
 }
 
-/// A verified token.
-pub(crate) struct VerifiedToken {
-    token: Box<[u8]>,
-    pub(crate) caller: Arc<Caller>,
-    pub(crate) key: FoundKey,
+/// The part of a text that is hashed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Hashed {
+    /// The end of a token: of its signature, which differs for each token. Shorter texts are not cached.
+    Signature,
+    /// Samples at equal distances: of a certificate, some are in the key and in the signature.
+    #[cfg(feature = "tower")]
+    Samples,
 }
 
-/// The slots of tokens with the same part of the hash. The hashes are beside each other, so that a lookup reads one cache line and
+struct Entry<V> {
+    text: Box<[u8]>,
+    value: V,
+    size: usize,
+}
+
+/// The slots of texts with the same part of the hash. The hashes are beside each other, so that a lookup reads one cache line and
 /// then the entry.
-#[derive(Default)]
-struct Set {
+struct Set<V> {
     hashes: [AtomicU64; WAYS],
-    entries: [ArcSwapOption<VerifiedToken>; WAYS],
+    entries: [ArcSwapOption<Entry<V>>; WAYS],
 }
 
-impl TokenCache {
+impl<V> Default for Set<V> {
+    fn default() -> Self {
+        Self {
+            hashes: Default::default(),
+            entries: Default::default(),
+        }
+    }
+}
+
+impl<V> Cache<V> {
     /// A cache of at most `max_bytes`, including its own slots. `None` if there is no room for a single token.
-    pub(crate) fn new(max_bytes: usize) -> Option<Self> {
+    pub(crate) fn new(max_bytes: usize, hashed: Hashed) -> Option<Self> {
         let sets = (max_bytes / SLOT_BYTES / WAYS).checked_next_power_of_two()?;
-        let max_bytes = max_bytes.checked_sub(sets * size_of::<Set>())?;
+        let max_bytes = max_bytes.checked_sub(sets * size_of::<Set<V>>())?;
         (max_bytes >= MIN_BYTES).then(|| Self {
             sets: std::iter::repeat_with(Set::default).take(sets).collect(),
+            hashed,
             hasher: RandomState::new(),
             bytes: AtomicUsize::new(0),
             max_bytes,
@@ -49,50 +66,47 @@ impl TokenCache {
         })
     }
 
-    /// Calls `read` with the entry of exactly this token.
-    pub(crate) fn read<T>(
-        &self,
-        token: &[u8],
-        read: impl FnOnce(&VerifiedToken) -> T,
-    ) -> Option<T> {
-        let hash = self.hash(token)?;
+    /// Calls `read` with the value of exactly this text.
+    pub(crate) fn read<T>(&self, text: &[u8], read: impl FnOnce(&V) -> T) -> Option<T> {
+        let hash = self.hash(text)?;
         let set = self.set(hash);
         for (known, entry) in set.hashes.iter().zip(&set.entries) {
             if known.load(Ordering::Relaxed) == hash
                 && let Some(entry) = &*entry.load()
-                && *entry.token == *token
+                && *entry.text == *text
             {
-                return Some(read(entry));
+                return Some(read(&entry.value));
             }
         }
         None
     }
 
-    /// Adds a verified token. It replaces one with the same hash, or any other of a full set.
-    pub(crate) fn insert(&self, token: &[u8], caller: &Arc<Caller>, key: FoundKey) {
-        let Some(hash) = self.hash(token) else { return };
-        let entry = VerifiedToken {
-            token: token.into(),
-            caller: Arc::clone(caller),
-            key,
-        };
-        if entry.size() > self.max_bytes {
+    /// Adds a value, with its size in bytes. It replaces one with the same hash, or any other of a full set.
+    pub(crate) fn insert(&self, text: &[u8], value: V, size: usize) {
+        let Some(hash) = self.hash(text) else { return };
+        let size = size_of::<Entry<V>>() + text.len() + size;
+        if size > self.max_bytes {
             return;
         }
+        let entry = Entry {
+            text: text.into(),
+            value,
+            size,
+        };
         let set = self.set(hash);
         let way = set.way_for(hash);
-        self.bytes.fetch_add(entry.size(), Ordering::Relaxed);
+        self.bytes.fetch_add(size, Ordering::Relaxed);
         self.replace(set, way, Some(Arc::new(entry)));
         set.hashes[way].store(hash, Ordering::Relaxed);
         self.evict();
     }
 
-    /// Removes a token that is no longer valid.
-    pub(crate) fn remove(&self, token: &[u8]) {
-        let Some(hash) = self.hash(token) else { return };
+    /// Removes a text whose value is no longer valid.
+    pub(crate) fn remove(&self, text: &[u8]) {
+        let Some(hash) = self.hash(text) else { return };
         let set = self.set(hash);
         for way in 0..WAYS {
-            let is_it = |entry: &Arc<VerifiedToken>| *entry.token == *token;
+            let is_it = |entry: &Arc<Entry<V>>| *entry.text == *text;
             if set.entries[way].load().as_ref().is_some_and(is_it) {
                 self.replace(set, way, None);
             }
@@ -118,34 +132,49 @@ impl TokenCache {
         }
     }
 
-    fn replace(&self, set: &Set, way: usize, entry: Option<Arc<VerifiedToken>>) {
+    fn replace(&self, set: &Set<V>, way: usize, entry: Option<Arc<Entry<V>>>) {
         if let Some(removed) = set.entries[way].swap(entry) {
-            self.bytes.fetch_sub(removed.size(), Ordering::Relaxed);
+            self.bytes.fetch_sub(removed.size, Ordering::Relaxed);
         }
     }
 
-    /// The hash of the end of the token: of its signature, which differs for each token. Not 0, which marks an empty slot. `None`
-    /// for a token that is shorter than any signature.
-    fn hash(&self, token: &[u8]) -> Option<u64> {
-        let end = token.last_chunk::<HASHED>()?;
-        Some(self.hasher.hash_one(end) | 1)
+    /// Not 0, which marks an empty slot. `None` for a text that is too short.
+    fn hash(&self, text: &[u8]) -> Option<u64> {
+        let hash = match self.hashed {
+            Hashed::Signature => self.hasher.hash_one(text.last_chunk::<SIGNATURE>()?),
+            #[cfg(feature = "tower")]
+            Hashed::Samples => self.hash_of_samples(text),
+        };
+        Some(hash | 1)
     }
 
-    fn set(&self, hash: u64) -> &Set {
+    #[cfg(feature = "tower")]
+    fn hash_of_samples(&self, text: &[u8]) -> u64 {
+        use std::hash::Hasher as _;
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write_usize(text.len());
+        let distance = text.len().div_ceil(SAMPLES).max(SAMPLE);
+        for part in text.chunks(distance) {
+            hasher.write(&part[..part.len().min(SAMPLE)]);
+        }
+        hasher.finish()
+    }
+
+    fn set(&self, hash: u64) -> &Set<V> {
         // The lowest bit is always set; the number of sets is a power of two.
         &self.sets[(hash >> 1) as usize & (self.sets.len() - 1)]
     }
 }
 
-impl fmt::Debug for TokenCache {
+impl<V> fmt::Debug for Cache<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenCache")
+        f.debug_struct("Cache")
             .field("bytes", &self.bytes())
             .finish_non_exhaustive()
     }
 }
 
-impl Set {
+impl<V> Set<V> {
     /// The slot with this hash, else an empty one, else one that the hash chooses.
     fn way_for(&self, hash: u64) -> usize {
         let same = |way: &usize| self.hashes[*way].load(Ordering::Relaxed) == hash;
@@ -157,15 +186,13 @@ impl Set {
     }
 }
 
-impl VerifiedToken {
-    fn size(&self) -> usize {
-        size_of::<Self>() + self.token.len() + self.caller.size()
-    }
-}
-
 const WAYS: usize = 4;
 /// A token has about 2.3 KB with its caller: at the bound, fewer than half of the slots are used.
 const SLOT_BYTES: usize = 1024;
 const MIN_BYTES: usize = 32 * 1024;
 /// 32 characters of base64url are 192 bits of the signature.
-const HASHED: usize = 32;
+const SIGNATURE: usize = 32;
+#[cfg(feature = "tower")]
+const SAMPLES: usize = 8;
+#[cfg(feature = "tower")]
+const SAMPLE: usize = 16;

@@ -2,12 +2,12 @@
 mod authenticate;
 mod builder;
 
-use crate::cache::TokenCache;
+use crate::cache::Cache;
 use crate::claims::TokenClaims;
 use crate::clock::GuardedClock;
 use crate::compact_token::{CompactToken, decode};
 use crate::jose_header::JoseHeader;
-use crate::keys::{IssuerKeys, KeyRefresh, KeyStore};
+use crate::keys::{FoundKey, IssuerKeys, KeyRefresh, KeyStore};
 use crate::policy::Policy;
 use crate::refusal::ChallengeParameters;
 use crate::{
@@ -25,7 +25,7 @@ pub struct Verifier(Arc<Inner>);
 struct Inner {
     policy: Policy,
     keys: KeyStore,
-    cache: Option<TokenCache>,
+    cache: Option<Cache<VerifiedToken>>,
     clock: Arc<GuardedClock>,
     challenge: Arc<ChallengeParameters>,
     continuous_access: Option<Arc<dyn ContinuousAccess>>,
@@ -77,7 +77,13 @@ impl Verifier {
 
     /// The memory of the cached tokens, in bytes.
     pub fn cached_bytes(&self) -> usize {
-        self.0.cache.as_ref().map_or(0, TokenCache::bytes)
+        self.0.cache.as_ref().map_or(0, Cache::bytes)
+    }
+
+    /// For refusals of an API that requires more of a caller.
+    #[cfg(feature = "tower")]
+    pub(crate) fn challenge_parameters(&self) -> Arc<ChallengeParameters> {
+        Arc::clone(&self.0.challenge)
     }
 
     /// Applies the owner's decision, for each request.
@@ -116,6 +122,12 @@ impl fmt::Debug for Verifier {
             .field("cache", &self.0.cache)
             .finish_non_exhaustive()
     }
+}
+
+/// The decision about a token that was verified.
+struct VerifiedToken {
+    caller: Arc<Caller>,
+    key: FoundKey,
 }
 
 /// Why a request is refused, and the keys that were missing.
@@ -208,7 +220,11 @@ impl Inner {
             .caller(&claims, token_issuer, certificate, now)?;
         let caller = Arc::new(caller);
         if let Some(cache) = &self.cache {
-            cache.insert(token, &caller, found);
+            let verified = VerifiedToken {
+                caller: Arc::clone(&caller),
+                key: found,
+            };
+            cache.insert(token, verified, caller.size());
         }
         Ok(caller)
     }

@@ -2,14 +2,12 @@ mod certificate_text;
 mod xfcc;
 
 use super::{CertificateSource, TrustedPeers, peer};
+use crate::cache::{Cache, Hashed};
 use crate::{CertificateError, ClientCertificate};
 use certificate_text::CertificateText;
 use http::{Extensions, HeaderMap, HeaderName};
-use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::hash::{BuildHasher as _, Hasher as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// A header in which a proxy that ends TLS passes on the certificate of the client.
 ///
@@ -129,6 +127,13 @@ impl CertificateSource for ForwardedCertificate {
         extensions: &Extensions,
     ) -> Result<Option<ClientCertificate>, CertificateError> {
         if !self.trusted.contain(peer(extensions)) {
+            if headers.contains_key(&self.header) {
+                let header = self.header.as_str();
+                tracing::debug!(
+                    header,
+                    "ignored the certificate of a peer that is not trusted"
+                );
+            }
             return Ok(None);
         }
         let mut values = headers.get_all(&self.header).iter();
@@ -180,17 +185,12 @@ pub(crate) fn parse(
 }
 
 /// Parsed certificates by the value of the header: a proxy sends the same one with each request of a connection. Bounded in bytes.
-///
-/// A keyed hash of parts of the value finds the entry; equality of the whole value decides.
-#[derive(Default)]
-struct ParsedCertificates {
-    hasher: RandomState,
-    by_hash: Mutex<HashMap<u64, ParsedCertificate>>,
-}
+struct ParsedCertificates(Option<Cache<ClientCertificate>>);
 
-struct ParsedCertificate {
-    value: Box<[u8]>,
-    certificate: ClientCertificate,
+impl Default for ParsedCertificates {
+    fn default() -> Self {
+        Self(Cache::new(MAX_CACHED, Hashed::Samples))
+    }
 }
 
 impl ParsedCertificates {
@@ -199,45 +199,66 @@ impl ParsedCertificates {
         value: &[u8],
         parse: impl FnOnce() -> Result<Option<ClientCertificate>, CertificateError>,
     ) -> Result<Option<ClientCertificate>, CertificateError> {
-        // A panic cannot leave the map incomplete.
-        let lock = || self.by_hash.lock().unwrap_or_else(PoisonError::into_inner);
-        let hash = self.hash(value);
-        if let Some(known) = lock().get(&hash)
-            && *known.value == *value
-        {
-            return Ok(Some(known.certificate.clone()));
+        let Some(cache) = &self.0 else {
+            return parse();
+        };
+        if let Some(known) = cache.read(value, ClientCertificate::clone) {
+            return Ok(Some(known));
         }
         let parsed = parse()?;
         if let Some(certificate) = &parsed
             && value.len() <= MAX_CACHED_VALUE
         {
-            let parsed = ParsedCertificate {
-                value: value.into(),
-                certificate: certificate.clone(),
-            };
-            let mut known = lock();
-            if known.len() >= MAX_CACHED {
-                known.clear();
-            }
-            known.insert(hash, parsed);
+            let size = certificate.certificate().der().len() + PARSED;
+            cache.insert(value, certificate.clone(), size);
         }
         Ok(parsed)
     }
-
-    /// Of samples at equal distances, some of which are in the key and in the signature.
-    fn hash(&self, value: &[u8]) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write_usize(value.len());
-        let distance = value.len().div_ceil(SAMPLES).max(SAMPLE);
-        for part in value.chunks(distance) {
-            hasher.write(&part[..part.len().min(SAMPLE)]);
-        }
-        hasher.finish()
-    }
 }
 
-/// About 10 MiB at most.
-const MAX_CACHED: usize = 1024;
+/// In bytes: about 10,000 certificates.
+const MAX_CACHED: usize = 32 << 20;
 const MAX_CACHED_VALUE: usize = 4096;
-const SAMPLES: usize = 8;
-const SAMPLE: usize = 16;
+/// What a parsed certificate has besides its DER, in bytes: at most as much.
+const PARSED: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keybound_testing::{CertificateBuilder, shared_p256_key};
+
+    #[test]
+    fn more_certificates_than_usual_are_parsed_once_each() {
+        const COUNT: usize = 5000;
+        let known = ParsedCertificates::default();
+        assert_eq!(parse_in_turn(&known, COUNT), COUNT);
+        // Some have the same slots.
+        let again = parse_in_turn(&known, COUNT);
+        assert!(again < COUNT / 100, "{again}");
+    }
+
+    #[test]
+    fn memory_of_parsed_certificates_is_bounded() {
+        let known = ParsedCertificates::default();
+        parse_in_turn(&known, 20_000);
+        let bytes = known.0.unwrap().bytes();
+        assert!((MAX_CACHED / 2..MAX_CACHED).contains(&bytes), "{bytes}");
+    }
+
+    /// How many of them were parsed.
+    fn parse_in_turn(known: &ParsedCertificates, count: usize) -> usize {
+        let key = shared_p256_key();
+        let certificate = CertificateBuilder::new(key).sign(key).to_der().unwrap();
+        let certificate = ClientCertificate::from_der(&certificate).unwrap();
+        let mut parsed = 0;
+        for number in 0..count {
+            let value = format!("{number:08}{}", "A".repeat(2000));
+            let found = known.get_or_parse(value.as_bytes(), || {
+                parsed += 1;
+                Ok(Some(certificate.clone()))
+            });
+            assert!(found.unwrap().is_some());
+        }
+        parsed
+    }
+}

@@ -1,5 +1,5 @@
 use super::{Inner, Verifier};
-use crate::cache::TokenCache;
+use crate::cache::{Cache, Hashed};
 use crate::clock::GuardedClock;
 use crate::issuer::issuers_of;
 use crate::keys::{KeyStore, Keys, SharedKeys};
@@ -247,7 +247,7 @@ impl VerifierBuilder {
         let clock = Arc::new(GuardedClock::new(self.clock));
         Ok(Verifier(Arc::new(Inner {
             keys: KeyStore::new(keys, &policy, &self.shared_keys, &clock),
-            cache: TokenCache::new(self.cache_bytes),
+            cache: Cache::new(self.cache_bytes, Hashed::Signature),
             clock,
             challenge: Arc::new(ChallengeParameters {
                 schemes: Some(policy.schemes),
