@@ -1,4 +1,5 @@
 //! TLS servers that request the client's certificate and accept any issuer: the token names the certificate (RFC 8705 section 6.2).
+mod handshakes;
 mod listener;
 #[cfg(feature = "openssl")]
 mod openssl_server;

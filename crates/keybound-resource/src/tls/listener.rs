@@ -1,3 +1,4 @@
+use super::handshakes::Handshakes;
 use crate::source::{Peer, PeerAddress};
 use std::fmt;
 use std::io;
@@ -8,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -27,8 +28,8 @@ pub trait Encrypted: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Encrypted for T {}
 
-/// Accepts TLS connections. Handshakes run concurrently in tasks, at most 1024 at a time, and fail after ten seconds, so that slow
-/// clients do not delay others. It stops when it is dropped.
+/// Accepts TLS connections. Handshakes run concurrently in tasks, at most 1024 at a time, and fail after ten seconds. For a further one,
+/// the oldest one of the address with the most is closed, so that silent clients do not delay others. It stops when it is dropped.
 pub struct MtlsListener {
     accepted: mpsc::Receiver<MtlsStream>,
     address: SocketAddr,
@@ -41,9 +42,22 @@ impl MtlsListener {
     /// # Errors
     /// If the listener has no address.
     pub fn new(listener: TcpListener, server: impl TlsServer) -> io::Result<Self> {
+        Self::with_max_handshakes(listener, server, MAX_HANDSHAKES)
+    }
+
+    /// Like [`new`](Self::new), with another maximum of concurrent handshakes: at least one.
+    ///
+    /// # Errors
+    /// If the listener has no address.
+    pub fn with_max_handshakes(
+        listener: TcpListener,
+        server: impl TlsServer,
+        max: usize,
+    ) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        let (sender, accepted) = mpsc::channel(1);
-        let task = tokio::spawn(accept_all(listener, Arc::new(server), sender));
+        let (sender, accepted) = mpsc::channel(MAX_WAITING);
+        let handshakes = Handshakes::new(max.max(1));
+        let task = tokio::spawn(accept_all(listener, Arc::new(server), handshakes, sender));
         Ok(Self {
             accepted,
             address,
@@ -141,12 +155,10 @@ impl fmt::Debug for MtlsStream {
 async fn accept_all(
     listener: TcpListener,
     server: Arc<dyn TlsServer>,
+    handshakes: Handshakes,
     accepted: mpsc::Sender<MtlsStream>,
 ) {
-    let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
     loop {
-        // It is never closed.
-        let permit = Arc::clone(&handshakes).acquire_owned().await;
         let (stream, address) = match listener.accept().await {
             Ok(connection) => connection,
             Err(error) => {
@@ -157,16 +169,21 @@ async fn accept_all(
             }
         };
         let (server, accepted) = (Arc::clone(&server), accepted.clone());
+        let running = handshakes.start(address.ip());
         tokio::spawn(async move {
-            match timeout(HANDSHAKE_TIMEOUT, handshake(server, stream, address)).await {
-                Ok(Ok(stream)) => {
-                    // An error: the listener was dropped.
-                    let _ = accepted.send(stream).await;
-                }
-                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-                Err(_) => tracing::debug!("a TLS handshake timed out"),
+            let handshake = timeout(HANDSHAKE_TIMEOUT, handshake(server, stream, address));
+            tokio::select! {
+                result = handshake => match result {
+                    Ok(Ok(stream)) => {
+                        if accepted.try_send(stream).is_err() {
+                            tracing::warn!("a connection was closed: the server accepts none");
+                        }
+                    }
+                    Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                    Err(_) => tracing::debug!("a TLS handshake timed out"),
+                },
+                () = running.evicted() => tracing::debug!("a TLS handshake was closed for another one"),
             }
-            drop(permit);
         });
     }
 }
@@ -187,5 +204,7 @@ async fn handshake(
 }
 
 const MAX_HANDSHAKES: usize = 1024;
+/// Connections whose handshake succeeded, and which the server has not accepted yet.
+const MAX_WAITING: usize = 1024;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const RETRY_AFTER_ERROR: Duration = Duration::from_millis(100);
