@@ -1,13 +1,16 @@
 //! Extractors of axum for handlers below a [`MtlsPopLayer`](crate::tower::MtlsPopLayer), and its server with client certificates.
-use crate::source::Peer;
+use crate::refusal::ChallengeParameters;
+use crate::source::{Peer, PeerAddress};
 use crate::tls::{MtlsListener, MtlsStream};
-use crate::{Caller, Reason};
-use axum::extract::FromRequestParts;
+use crate::tower::http_response;
+use crate::{Caller, Reason, Refusal};
 use axum::extract::connect_info::Connected;
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::response::{IntoResponse, Response};
 use axum::serve::{IncomingStream, Listener};
 use http::StatusCode;
 use http::request::Parts;
+use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -32,6 +35,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Authenticated {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ExtractError> {
         let caller = parts.extensions.get::<Arc<Caller>>();
         caller.cloned().map(Self).ok_or(ExtractError::NoLayer)
+    }
+}
+
+/// `None` for a handler that is not below the layer too.
+impl<S: Send + Sync> OptionalFromRequestParts<S> for Authenticated {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
+        let caller = parts.extensions.get::<Arc<Caller>>();
+        Ok(caller.cloned().map(Self))
     }
 }
 
@@ -71,24 +84,32 @@ impl<S: Send + Sync, R: Role> FromRequestParts<S> for RequireRole<R> {
     type Rejection = ExtractError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ExtractError> {
-        let caller = Authenticated::from_request_parts(parts, state).await?;
+        let caller =
+            <Authenticated as FromRequestParts<S>>::from_request_parts(parts, state).await?;
         if !caller.has_role(R::NAME) {
-            return Err(ExtractError::RoleMissing);
+            return Err(refused(Reason::RoleMissing, parts));
         }
         Ok(Self(caller, PhantomData))
     }
 }
 
+/// A refusal by the rules of the handler, with the challenge of the layer's verifier.
+fn refused(reason: Reason, parts: &Parts) -> ExtractError {
+    let parameters = parts.extensions.get::<Arc<ChallengeParameters>>();
+    let parameters = parameters.cloned().unwrap_or_default();
+    ExtractError::Refused(Refusal::new(reason, &parameters))
+}
+
 /// Why there is no caller for a handler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExtractError {
     /// The handler is not below a [`MtlsPopLayer`](crate::tower::MtlsPopLayer).
     #[error("the handler is not below a layer that verifies tokens")]
     NoLayer,
-    /// The caller lacks the role.
-    #[error("the token lacks a required role")]
-    RoleMissing,
+    /// The caller lacks what the handler requires.
+    #[error("{0}")]
+    Refused(Refusal),
 }
 
 impl IntoResponse for ExtractError {
@@ -98,11 +119,7 @@ impl IntoResponse for ExtractError {
                 tracing::error!("{self}");
                 StatusCode::INTERNAL_SERVER_ERROR.into_response()
             }
-            Self::RoleMissing => {
-                let mut response = StatusCode::FORBIDDEN.into_response();
-                response.extensions_mut().insert(Reason::RoleMissing);
-                response
-            }
+            Self::Refused(refusal) => http_response(&refusal),
         }
     }
 }
@@ -126,5 +143,20 @@ impl Listener for MtlsListener {
 impl Connected<IncomingStream<'_, MtlsListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, MtlsListener>) -> Self {
         stream.io().peer().clone()
+    }
+}
+
+/// For a server behind a proxy that ends TLS.
+impl Connected<IncomingStream<'_, tokio::net::TcpListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, tokio::net::TcpListener>) -> Self {
+        Self::new(PeerAddress::Tcp(*stream.remote_addr()))
+    }
+}
+
+/// For a server behind a proxy that ends TLS.
+#[cfg(unix)]
+impl Connected<IncomingStream<'_, tokio::net::UnixListener>> for Peer {
+    fn connect_info(_: IncomingStream<'_, tokio::net::UnixListener>) -> Self {
+        Self::new(PeerAddress::UnixSocket)
     }
 }

@@ -115,5 +115,10 @@ impl Caller {
 
 /// The claim is not negative.
 fn time(seconds: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(seconds.unsigned_abs())
+    let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds.unsigned_abs()));
+    // Later than the platform can represent.
+    time.unwrap_or(UNIX_EPOCH + Duration::from_secs(MAX_TIME))
 }
+
+/// In seconds: the end of the year 9999.
+const MAX_TIME: u64 = 253_402_300_799;

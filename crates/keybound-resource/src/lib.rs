@@ -46,7 +46,7 @@ pub use client_certificate::{CertificateError, ClientCertificate, ConnectionCert
 pub use clock::{Clock, SystemClock};
 pub use continuous_access::{AccessDecision, ContinuousAccess};
 pub use issuer::{Issuer, TokenVersion};
-pub use keybound_core::{Cloud, Guid};
+pub use keybound_core::{Certificate, Cloud, Guid, X5tS256};
 pub use keys::{
     FetchError, FetchFuture, KeyFetcher, KeyFile, KeyFileError, KeyRefresh, KeySet, KeySetError,
     KeyStatus, Keys, PublishedKeys, SharedKeys,

@@ -1,10 +1,12 @@
 //! Where a layer gets the client certificate of a request from.
 mod forwarded;
+mod network;
 mod trusted_peers;
 
 use crate::{CertificateError, ClientCertificate};
 pub use forwarded::{ForwardedCertificate, HeaderFormat};
 use http::{Extensions, HeaderMap};
+pub use network::Network;
 use std::net::SocketAddr;
 pub use trusted_peers::TrustedPeers;
 

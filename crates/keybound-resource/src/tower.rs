@@ -100,6 +100,9 @@ where
                 Ok(caller) => {
                     hide_token(&mut parts.headers);
                     parts.extensions.insert(caller);
+                    parts
+                        .extensions
+                        .insert(layer.verifier.challenge_parameters());
                     inner.call(Request::from_parts(parts, body)).await
                 }
                 Err(refusal) => {

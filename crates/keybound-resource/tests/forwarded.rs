@@ -7,7 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use keybound_resource::source::{
-    CertificateSource, ConnectionPeer, ForwardedCertificate, Peer, PeerAddress, TrustedPeers,
+    CertificateSource, ConnectionPeer, ForwardedCertificate, Network, Peer, PeerAddress,
+    TrustedPeers,
 };
 use keybound_resource::{CertificateError, ClientCertificate};
 use std::net::SocketAddr;
@@ -205,6 +206,10 @@ fn trusts_the_headers_of_its_proxies_only() {
         ),
         (
             TrustedPeers::addresses(["10.0.0.7".parse().unwrap()]),
+            vec!["proxy", "proxy, mapped"],
+        ),
+        (
+            TrustedPeers::networks([Network::parse("10.0.0.0/29").unwrap()]),
             vec!["proxy", "proxy, mapped"],
         ),
         (TrustedPeers::certificates([thumbprint]), vec!["pinned"]),

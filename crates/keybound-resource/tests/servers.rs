@@ -11,7 +11,7 @@ use http_body_util::Empty;
 use hyper::body::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use keybound_resource::axum::{Authenticated, RequireRole, Role};
-use keybound_resource::source::{ConnectionPeer, Peer};
+use keybound_resource::source::{ConnectionPeer, ForwardedCertificate, Peer, TrustedPeers};
 use keybound_resource::tls::{
     AnyClientCertificate, MtlsListener, OpensslServer, RustlsServer, request_any_client_certificate,
 };
@@ -88,6 +88,84 @@ async fn slow_handshake_does_not_delay_others() {
     let _silent = TcpStream::connect(address).await.unwrap();
     let own = connect(address, Some("client"), SslVersion::TLS1_3).await;
     assert_eq!(request(own.unwrap(), "/orders", Some(token())).await.0, 200);
+}
+
+/// More of them than handshakes may run.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn silent_connections_do_not_delay_others() {
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = OpensslServer::new(openssl_context(b"\x08http/1.1"));
+    let address = serve(MtlsListener::with_max_handshakes(tcp, server, 16).unwrap());
+    // Slow, but of another address than the silent ones.
+    let patient = TcpStream::connect(address).await.unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        silent.push(socket.connect(address).await.unwrap());
+    }
+    let own = connect(address, Some("client"), SslVersion::TLS1_3).await;
+    assert_eq!(request(own.unwrap(), "/orders", Some(token())).await.0, 200);
+    // It did not wait for their end.
+    let newest = silent.pop().unwrap();
+    let is_open = newest.try_read(&mut [0]).unwrap_err();
+    assert_eq!(is_open.kind(), std::io::ErrorKind::WouldBlock);
+    assert_eq!(silent[0].read(&mut [0]).await.unwrap_or(0), 0);
+    let patient = handshake(patient, Some("client"), SslVersion::TLS1_3, b"\x08http/1.1").await;
+    let patient = patient.unwrap();
+    assert_eq!(request(patient, "/orders", Some(token())).await.0, 200);
+}
+
+#[tokio::test]
+async fn missing_role_has_a_challenge() {
+    let address = serve(openssl_listener().await);
+    let stream = connect(address, Some("client"), SslVersion::TLS1_3).await;
+    let (head, _) = exchange(stream.unwrap(), "/admin", Some(token())).await;
+    let expected = "www-authenticate: mtls_pop realm=\"\", error=\"insufficient_scope\", error_description=\"the token lacks a required role\"";
+    assert!(head.contains(expected), "{head}");
+}
+
+/// Behind a proxy that ends TLS.
+#[tokio::test]
+async fn axum_reads_the_header_of_a_proxy_on_a_plain_listener() {
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = tcp.local_addr().unwrap();
+    let source = ForwardedCertificate::nginx(TrustedPeers::local());
+    let app = Router::new()
+        .route("/orders", get(async |_: Authenticated| "orders"))
+        .layer(MtlsPopLayer::new(verifier(), source))
+        .route(
+            "/",
+            get(async |caller: Option<Authenticated>| caller.is_some().to_string()),
+        )
+        .into_make_service_with_connect_info::<Peer>();
+    tokio::spawn(async move { axum::serve(tcp, app).await });
+    let der = issuer().certificates.der("client").unwrap();
+    let pem = issuer().certificates.url_encoded_pem(&der);
+    for (path, header, status, body) in [
+        (
+            "/orders",
+            format!("X-SSL-Client-Cert: {pem}\r\n"),
+            200,
+            "orders",
+        ),
+        ("/orders", String::new(), 401, ""),
+        ("/", String::new(), 200, "false"),
+    ] {
+        let text = request_text(path, Some(token()));
+        let text = text.replacen("Host:", &format!("{header}Host:"), 1);
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        let (head, found) = response.split_once("\r\n\r\n").unwrap();
+        assert!(
+            head.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{path}: {head}"
+        );
+        assert_eq!(found, body, "{path}");
+    }
 }
 
 #[tokio::test]
@@ -169,6 +247,13 @@ async fn openssl_listener() -> MtlsListener {
 }
 
 async fn openssl_listener_for(protocol: &'static [u8]) -> (MtlsListener, SocketAddr) {
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = tcp.local_addr().unwrap();
+    let server = OpensslServer::new(openssl_context(protocol));
+    (MtlsListener::new(tcp, server).unwrap(), address)
+}
+
+fn openssl_context(protocol: &'static [u8]) -> SslContext {
     let mut context = SslContext::builder(SslMethod::tls_server()).unwrap();
     context.set_certificate(&server_leaf().certificate).unwrap();
     context.set_private_key(&server_leaf().key).unwrap();
@@ -176,10 +261,7 @@ async fn openssl_listener_for(protocol: &'static [u8]) -> (MtlsListener, SocketA
         openssl::ssl::select_next_proto(protocol, offered).ok_or(openssl::ssl::AlpnError::NOACK)
     });
     request_any_client_certificate(&mut context).unwrap();
-    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = tcp.local_addr().unwrap();
-    let listener = MtlsListener::new(tcp, OpensslServer::new(context.build())).unwrap();
-    (listener, address)
+    context.build()
 }
 
 /// A connection that presents a certificate of the issuer.
@@ -197,6 +279,16 @@ async fn connect_for(
     version: SslVersion,
     protocol: &[u8],
 ) -> Option<SslStream<TcpStream>> {
+    let tcp = TcpStream::connect(address).await.unwrap();
+    handshake(tcp, certificate, version, protocol).await
+}
+
+async fn handshake(
+    tcp: TcpStream,
+    certificate: Option<&str>,
+    version: SslVersion,
+    protocol: &[u8],
+) -> Option<SslStream<TcpStream>> {
     let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
     // The server's certificate is not the concern of these tests.
     connector.set_verify(SslVerifyMode::NONE);
@@ -210,7 +302,6 @@ async fn connect_for(
     }
     let ssl = connector.build().configure().unwrap();
     let ssl = ssl.into_ssl("localhost").unwrap();
-    let tcp = TcpStream::connect(address).await.unwrap();
     let mut stream = SslStream::new(ssl, tcp).unwrap();
     Pin::new(&mut stream).connect().await.ok()?;
     Some(stream)
@@ -247,22 +338,28 @@ async fn connect_rustls(
 }
 
 /// The status and the body of the response.
-async fn request(
+async fn request(stream: SslStream<TcpStream>, path: &str, token: Option<&str>) -> (u16, String) {
+    let (head, body) = exchange(stream, path, token).await;
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    if status == 401 {
+        assert!(head.contains("www-authenticate: mtls_pop"), "{head}");
+    }
+    (status, body)
+}
+
+/// The head and the body of the response.
+async fn exchange(
     mut stream: SslStream<TcpStream>,
     path: &str,
     token: Option<&str>,
-) -> (u16, String) {
+) -> (String, String) {
     let text = request_text(path, token);
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut response = Vec::new();
     stream.read_to_end(&mut response).await.unwrap();
     let response = String::from_utf8(response).unwrap();
     let (head, body) = response.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    if status == 401 {
-        assert!(head.contains("www-authenticate: mtls_pop"), "{head}");
-    }
-    (status, body.to_owned())
+    (head.to_owned(), body.to_owned())
 }
 
 fn request_text(path: &str, token: Option<&str>) -> String {

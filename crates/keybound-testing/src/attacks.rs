@@ -36,8 +36,10 @@ pub struct AttackRequest {
 pub struct Verdict {
     /// The status of the response; 200 if the request was accepted.
     pub status: u16,
-    /// The code of the reason, where the way in returns it.
+    /// The code of the reason.
     pub reason: Option<String>,
+    /// Whether the way in returns reasons: it is wrong then if one is missing.
+    pub names_reasons: bool,
     /// The header `WWW-Authenticate`.
     pub challenge: Option<String>,
 }
@@ -53,8 +55,17 @@ impl Verdict {
         Self {
             status,
             reason,
+            names_reasons: true,
             challenge,
         }
+    }
+
+    /// A way in that returns no reasons, and passes on the challenge of a 401 only.
+    #[must_use]
+    pub fn without_reasons(mut self) -> Self {
+        self.reason = None;
+        self.names_reasons = false;
+        self
     }
 }
 

@@ -1,4 +1,4 @@
-use super::{Peer, PeerAddress};
+use super::{Network, Peer, PeerAddress};
 use keybound_core::X5tS256;
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ pub struct TrustedPeers(Rule);
 #[derive(Clone, Debug)]
 enum Rule {
     Local,
-    Addresses(Vec<IpAddr>),
+    Networks(Vec<Network>),
     Certificates(Vec<X5tS256>),
     Everyone,
 }
@@ -23,7 +23,12 @@ impl TrustedPeers {
 
     /// Peers with these addresses, for a network in which nobody else can have them.
     pub fn addresses(addresses: impl IntoIterator<Item = IpAddr>) -> Self {
-        Self(Rule::Addresses(addresses.into_iter().collect()))
+        Self::networks(addresses.into_iter().map(Network::of_address))
+    }
+
+    /// Peers in these networks, in which nobody else than proxies can be: such as the subnets of a load balancer, whose addresses change.
+    pub fn networks(networks: impl IntoIterator<Item = Network>) -> Self {
+        Self(Rule::Networks(networks.into_iter().collect()))
     }
 
     /// Peers that presented one of these certificates, by their thumbprints. The connection from the proxy is then TLS with a client
@@ -47,9 +52,12 @@ impl TrustedPeers {
                 PeerAddress::UnixSocket => true,
                 PeerAddress::Tcp(address) => address.ip().to_canonical().is_loopback(),
             },
-            (Rule::Addresses(trusted), Some(peer)) => match peer.address() {
+            (Rule::Networks(trusted), Some(peer)) => match peer.address() {
                 PeerAddress::UnixSocket => false,
-                PeerAddress::Tcp(address) => trusted.contains(&address.ip().to_canonical()),
+                PeerAddress::Tcp(address) => {
+                    let address = address.ip().to_canonical();
+                    trusted.iter().any(|network| network.contains(address))
+                }
             },
             (Rule::Certificates(trusted), Some(peer)) => peer
                 .certificate()

@@ -138,15 +138,19 @@ impl Expected {
         if self.status != verdict.status {
             return differs("status", self, verdict);
         }
-        if verdict.reason.is_some() && self.reason != verdict.reason {
+        if verdict.names_reasons && self.reason != verdict.reason {
             return differs("reason", &self.reason, &verdict.reason);
         }
         if self.challenge.is_some() && self.challenge != verdict.challenge {
             return differs("challenge", &self.challenge, &verdict.challenge);
         }
-        // RFC 9110 section 15.5.2.
-        if verdict.status == 401 && verdict.challenge.is_none() {
-            return Err("a 401 has no challenge".to_owned());
+        // RFC 9110 section 15.5.2, RFC 6750 section 3.
+        let has_challenge = match verdict.names_reasons {
+            true => matches!(verdict.status, 400 | 401 | 403),
+            false => verdict.status == 401,
+        };
+        if has_challenge && verdict.challenge.is_none() {
+            return Err(format!("a {} has no challenge", verdict.status));
         }
         Ok(())
     }

@@ -115,7 +115,13 @@ fn verdict(kind: &EngineKind, response: &Response<String>) -> Verdict {
     };
     let reason = header("x-keybound-reason").filter(|_| kind.names_reason);
     let challenge = header(WWW_AUTHENTICATE.as_str());
-    Verdict::refused(response.status().as_u16(), reason, challenge)
+    // What the proxy itself refuses has no reason.
+    let names_reason = reason.is_some();
+    let verdict = Verdict::refused(response.status().as_u16(), reason, challenge);
+    match names_reason {
+        true => verdict,
+        false => verdict.without_reasons(),
+    }
 }
 
 /// Compares a verdict with the expected one, or that of the proxy itself where it decides.
