@@ -112,3 +112,45 @@ fn check_loopback(url: &Url) -> Result<()> {
 const CHECK_LISTS: &str = "nothing was sent to the authority: add its host, or for bound assertions its host for mutual TLS, to the allow-list of \
                            hosts, or name another authority";
 const NAME_EMULATOR: &str = "nothing was sent to the authority: name that of the emulator; a simulated identity has no access to a cloud";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::CacheOwner;
+    use keybound_core::ManagedIdentity;
+    use std::collections::HashSet;
+
+    /// The owner of the caches of an app registration, by the digits that distinguish tenant, client and identity.
+    fn owner(
+        [tenant, client, identity]: [u8; 3],
+        authority: &str,
+        capabilities: &[&str],
+    ) -> CacheOwner {
+        let guid = |digit: u8| format!("11111111-2222-4333-8444-00000000000{digit}");
+        let key = AppKey {
+            tenant_id: Guid::parse(&guid(tenant)).unwrap(),
+            client_id: Guid::parse(&guid(client)).unwrap(),
+            authority: Authority::parse(authority).unwrap(),
+            capabilities: capabilities.iter().map(ToString::to_string).collect(),
+        };
+        let identity = ManagedIdentity::client_id(&guid(identity)).unwrap();
+        CacheOwner::App(identity, Box::new(key))
+    }
+
+    #[test]
+    fn identity_as_asked_in_the_caches_of_app_registrations() {
+        let public = "https://login.microsoftonline.com";
+        let government = "https://login.microsoftonline.us";
+        let owners = [
+            owner([1, 1, 1], public, &[]),
+            owner([2, 1, 1], public, &[]),
+            owner([1, 2, 1], public, &[]),
+            owner([1, 1, 2], public, &[]),
+            owner([1, 1, 1], government, &[]),
+            owner([1, 1, 1], public, &["cp1"]),
+        ];
+        let different: HashSet<_> = owners.iter().cloned().collect();
+        assert_eq!(different.len(), owners.len());
+        assert!(different.contains(&owner([1, 1, 1], public, &[])));
+    }
+}

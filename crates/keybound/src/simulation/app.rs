@@ -7,11 +7,12 @@ use super::services::{Services, jwt, parameters, seconds, text};
 use super::{Call, Leg, TestHost};
 use crate::confidential::{AssertionReason, AssertionRequest, ClientAssertion, ClientCredential};
 use crate::{
-    BoxError, ConfidentialClient, Environment, ManagedIdentityClient, Result, TokenRequest,
+    BoxError, ConfidentialClient, Environment, KeyRequirements, ManagedIdentityClient, Result,
+    TokenRequest,
 };
 use http::Method;
 use http::request::Parts;
-use keybound_core::{UnverifiedJwt, lock};
+use keybound_core::{KeyStrength, UnverifiedJwt, lock};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
@@ -96,11 +97,16 @@ impl TestHost {
             let refused = matches!(request.reason, AssertionReason::Refused(_));
             let requires_new = refused || matches!(request.reason, AssertionReason::Challenge);
             let token_request = match request.requirements {
+                _ if credential == AppCredential::LenientCallback => TokenRequest::pop(
+                    AUDIENCE,
+                    KeyRequirements::unattested().min_strength(KeyStrength::Software),
+                ),
                 Some(requirements) => TokenRequest::pop(AUDIENCE, requirements),
                 None => TokenRequest::bearer(AUDIENCE),
             };
             let is_cached = credential == AppCredential::CachedCallback;
             let token_request = token_request.force_refresh(requires_new && !is_cached);
+            let host = Arc::clone(&host);
             async move {
                 let token = identity.acquire_token(&token_request);
                 let assertion = match credential {
@@ -122,6 +128,17 @@ impl TestHost {
                             (token.await?, other.acquire_token(&token_request).await?);
                         let binding = Arc::clone(other.binding().expect("a bound token"));
                         ClientAssertion::bound(token.secret().clone(), binding)
+                    }
+                    AppCredential::KeptCallback => {
+                        let kept = lock(&host.history).kept_assertion.clone();
+                        match kept {
+                            Some(kept) => kept,
+                            None => {
+                                let first = ClientAssertion::from(token.await?);
+                                lock(&host.history).kept_assertion = Some(first.clone());
+                                first
+                            }
+                        }
                     }
                     _ => ClientAssertion::from(token.await?),
                 };

@@ -165,6 +165,10 @@ pub(super) enum AppCredential {
     UnboundCallback,
     /// Its certificate is that of another identity.
     OtherCertificateCallback,
+    /// Its assertion has a certificate, whatever the request requires of it.
+    LenientCallback,
+    /// Its assertion is the first one again.
+    KeptCallback,
 }
 
 /// A user-assigned identity.

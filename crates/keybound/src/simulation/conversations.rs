@@ -66,6 +66,9 @@ keybound_testing::cases! {
     bypass_rate_limited
     bypass_same_certificate
     capabilities_app_service
+    capabilities_attestation_library
+    capabilities_attestation_library_missing
+    capabilities_attestation_library_panics
     capabilities_azure_arc
     capabilities_cloud_shell
     capabilities_compute_array
@@ -140,15 +143,19 @@ keybound_testing::cases! {
     failed_key_in_handshake
     failed_key_in_minting
     federated_allow_list
+    federated_app_service
     federated_assertion_expired_for_entra
     federated_attested
     federated_bearer
     federated_bound
     federated_cached_assertion_while_exchange_fails
+    federated_callback_certificate_expired
     federated_callback_challenges
     federated_callback_hangs
+    federated_callback_key_too_weak
     federated_callback_reasons
     federated_callback_refused
+    federated_callback_unmet_requirements
     federated_callbacks
     federated_certificate_rejected
     federated_certificate_rejected_bounded
@@ -165,6 +172,7 @@ keybound_testing::cases! {
     federated_file_hostile
     federated_file_replaced
     federated_forced
+    federated_imds_v2_disabled
     federated_key_too_weak
     federated_no_v1_fallback
     federated_other_identity
@@ -178,6 +186,7 @@ keybound_testing::cases! {
     federated_token_of_another_app
     federated_trailing_slash
     federated_unbound_assertion
+    federated_wrong_signature
     first_token
     identity_not_found
     idle_for_months

@@ -1,12 +1,14 @@
 //! Keys that can fail or be replaced, and the service that attests them.
 use super::services::{jwt, seconds};
+use super::test_host::LibrarySearch;
 use super::{Call, Leg, TestHost};
 use keybound_attestation::{AttestationFuture, AttestationProvider, AttestationRequest};
-use keybound_core::{AttestationToken, Error, ErrorKind, Stage, lock};
+use keybound_core::{AttestationToken, Error, ErrorKind, Result, Stage, lock};
 use keybound_keys::memory::MemoryKey;
 use keybound_keys::{BindingKey, KeyError, KeyProvider, KeyStrength};
 use keybound_testing::TestKey;
 use serde_json::json;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -100,6 +102,18 @@ impl AttestationProvider for Attestor {
             let token = jwt(&json!({ "n": number, "exp": seconds(expires) }));
             history.secrets.push(token.clone());
             AttestationToken::new(token)
+        })
+    }
+
+    fn find_library(&self) -> Option<Result<PathBuf>> {
+        Some(match self.0.setup.attestation_library? {
+            LibrarySearch::Finds => Ok("/usr/lib/attestation.so".into()),
+            LibrarySearch::Fails => Err(Error::new(
+                ErrorKind::AttestationFailed,
+                Stage::Attestation,
+                "no library in any place",
+            )),
+            LibrarySearch::Panics => panic!("the search for the library panics"),
         })
     }
 }

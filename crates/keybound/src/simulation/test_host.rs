@@ -5,6 +5,7 @@ use super::resource::Resource;
 use super::script::{Failing, Script};
 use super::services::{Call, Leg, Services, TokenRecord};
 use super::sources::HostKind;
+use crate::confidential::ClientAssertion;
 use crate::keys::{KeyProvider, ProviderChain};
 use crate::{
     Clock, Environment, KeyRequirements, ManagedIdentityClient, ManagedIdentityClientBuilder,
@@ -48,11 +49,22 @@ pub(super) struct Setup {
     /// Whether there is a provider of software keys besides.
     pub(super) software_key: bool,
     pub(super) no_attestation: bool,
+    /// What the attestation provider's search for its library finds, if it needs one.
+    pub(super) attestation_library: Option<LibrarySearch>,
     /// Whether IMDS has no v2.
     pub(super) imds_v1_only: bool,
     pub(super) compute: Compute,
     /// Whether Entra's responses have no `Date`.
     pub(super) no_date: bool,
+}
+
+/// The search for an attestation library.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum LibrarySearch {
+    Finds,
+    Fails,
+    Panics,
 }
 
 /// Reads a [`KeyStrength`].
@@ -84,6 +96,7 @@ impl Default for Setup {
             persistent_key: false,
             software_key: false,
             no_attestation: false,
+            attestation_library: None,
             imds_v1_only: false,
             compute: Compute::default(),
             no_date: false,
@@ -117,6 +130,8 @@ pub(super) struct History {
     pub(super) secrets: Vec<String>,
     /// Why the function for assertions was called.
     pub(super) assertion_reasons: Vec<String>,
+    /// The first assertion of [`AppCredential::KeptCallback`](super::case::AppCredential::KeptCallback).
+    pub(super) kept_assertion: Option<ClientAssertion>,
     /// The rules of the protocol that requests violated.
     pub(super) violations: Vec<String>,
 }

@@ -16,15 +16,23 @@ pub(super) fn error_of(stage: Stage, response: &Response<Bytes>) -> Error {
         .with_service(service)
 }
 
-/// The error of a response to the exchange of an assertion. The response may repeat the assertion.
-pub(super) fn exchange_error(response: &Response<Bytes>, assertion: &SecretString) -> Error {
+/// The error of a response to the exchange of an assertion, bound or not. The response may repeat the assertion.
+pub(super) fn exchange_error(
+    response: &Response<Bytes>,
+    assertion: &SecretString,
+    bound: bool,
+) -> Error {
     let body = response.body();
     let service = match response.status().is_success() {
         true => ServiceError::parse_without(body, Some(assertion)),
         false => ServiceError::from_response_without(body, Some(assertion)),
     };
     let status = response.status().as_u16();
-    let kind = kind_of(Stage::Exchange, status, service.as_ref());
+    let rejects_certificate = bound && is_wrong_signature(service.as_ref());
+    let kind = match kind_of(Stage::Exchange, status, service.as_ref()) {
+        ErrorKind::AssertionRejected if rejects_certificate => ErrorKind::Refused,
+        kind => kind,
+    };
     Error::new(kind, Stage::Exchange, message(kind))
         .with_status(status)
         .with_service(service)
@@ -116,6 +124,12 @@ fn message(kind: ErrorKind) -> &'static str {
     }
 }
 
+/// Whether the only code is that of a wrong signature or a certificate that is not registered: of a bound assertion it is about the
+/// certificate, which neither another assertion nor a new certificate remedies.
+fn is_wrong_signature(service: Option<&ServiceError>) -> bool {
+    service.is_some_and(|service| service.codes == [WRONG_SIGNATURE])
+}
+
 /// AADSTS392196: MtlsClientPopTokenNotSupportedByResource.
 const RESOURCE_DOES_NOT_SUPPORT_BOUND_TOKENS: u64 = 392_196;
 /// AADSTS3921996: MtlsMsiTenantNotAllowedForBoundToken.
@@ -125,11 +139,22 @@ const CERTIFICATE_MISSING: u64 = 392_200;
 /// AADSTS1000901: the certificate is past its `token_not_after` (under `invalid_request`); AADSTS1000502: it is outside its
 /// validity. A new one is accepted.
 const EXPIRED: [u64; 2] = [1_000_901, 1_000_502];
+/// AADSTS700027.
+const WRONG_SIGNATURE: u64 = 700_027;
 /// AADSTS70021, 700211, 700212, 700213, 7002131: no federated credential has the assertion's issuer, audience, subject; 70025: the app
 /// registration has none; 700024: the assertion is not valid now; 50027: it is no token; 700027: its signature is wrong; 700222: it is
 /// of an issuer that is not allowed.
 const ASSERTION_REJECTED: [u64; 10] = [
-    70_021, 70_025, 700_211, 700_212, 700_213, 7_002_131, 700_024, 50_027, 700_027, 700_222,
+    70_021,
+    70_025,
+    700_211,
+    700_212,
+    700_213,
+    7_002_131,
+    700_024,
+    50_027,
+    WRONG_SIGNATURE,
+    700_222,
 ];
 /// AADSTS1000610 to 1000614: a new certificate may be accepted.
 const REVOKED: std::ops::RangeInclusive<u64> = 1_000_610..=1_000_614;

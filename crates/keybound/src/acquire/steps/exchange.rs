@@ -68,7 +68,7 @@ impl Flow {
         let requested = self.context.now();
         let check = |response: http::Response<Bytes>| match response.status() {
             http::StatusCode::OK => Ok(response),
-            _ => Err(exchange_error(&response, secret)),
+            _ => Err(exchange_error(&response, secret, binding.is_some())),
         };
         let response = self
             .send_checked(Leg::Entra, route, Stage::Exchange, check, || {
