@@ -13,6 +13,7 @@ pub struct Caller {
     pub(crate) token_id: Option<Box<str>>,
     pub(crate) resource_id: Option<Box<str>>,
     pub(crate) app_only: bool,
+    pub(crate) is_user: bool,
     pub(crate) supports_claims_challenges: bool,
     pub(crate) version: TokenVersion,
     pub(crate) audience: Box<str>,
@@ -53,6 +54,11 @@ impl Caller {
         self.scopes.split(' ').filter(|scope| !scope.is_empty())
     }
 
+    /// Whether a user has granted a scope. Scopes are compared exactly.
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.scopes().any(|granted| granted == scope)
+    }
+
     /// The id of the token, the claim `uti`, by which Entra's sign-in logs name it.
     pub fn token_id(&self) -> Option<&str> {
         self.token_id.as_deref()
@@ -66,6 +72,12 @@ impl Caller {
     /// Whether the token was issued to an application on its own behalf: `idtyp` is `app`, or the token has roles and no scopes.
     pub fn is_app_only(&self) -> bool {
         self.app_only
+    }
+
+    /// Whether the token was issued to an application for a user: it has scopes, or `idtyp` is not `app`. A token without `idtyp`, roles
+    /// and scopes is neither a user's nor certainly an application's.
+    pub fn is_user(&self) -> bool {
+        self.is_user
     }
 
     /// Whether the client supports claims challenges (`xms_cc` contains `cp1`).

@@ -15,6 +15,9 @@ pub(crate) struct Policy {
     pub(crate) clients: Vec<String>,
     pub(crate) roles: Vec<String>,
     pub(crate) app_only: bool,
+    pub(crate) accepts_users: bool,
+    /// Of users.
+    pub(crate) scopes: Vec<String>,
     pub(crate) schemes: Schemes,
     /// In seconds.
     pub(crate) skew: i64,
@@ -134,8 +137,12 @@ impl Policy {
         if !self.clients.is_empty() && !self.clients.iter().any(is_client) {
             return Err(Reason::ClientNotAllowed);
         }
-        if self.app_only && !caller.app_only {
+        let refuses_users = self.app_only || !self.accepts_users;
+        if (self.app_only && !caller.app_only) || (refuses_users && caller.is_user) {
             return Err(Reason::NotAppOnly);
+        }
+        if caller.is_user && !self.scopes.iter().all(|scope| caller.has_scope(scope)) {
+            return Err(Reason::ScopeMissing);
         }
         if !self.roles.iter().all(|role| caller.has_role(role)) {
             return Err(Reason::RoleMissing);
@@ -177,6 +184,7 @@ fn caller(
         token_id: text(&claims.token_id),
         resource_id: text(&claims.resource_id),
         app_only: is_app_only(claims),
+        is_user: is_user(claims),
         supports_claims_challenges: claims.capabilities.iter().any(|value| value == "cp1"),
         version,
         audience: audience.into(),
@@ -199,6 +207,12 @@ fn client<'a>(claims: &'a TokenClaims<'_>, version: TokenVersion) -> Option<&'a 
     let client = client.as_deref().filter(|client| !client.is_empty())?;
     let agrees = |other: &str| other.eq_ignore_ascii_case(client);
     other.as_deref().is_none_or(agrees).then_some(client)
+}
+
+/// The tokens of users have scopes, those of applications have none.
+fn is_user(claims: &TokenClaims<'_>) -> bool {
+    let identity_type = claims.identity_type.as_deref();
+    claims.scopes.is_some() || identity_type.is_some_and(|identity_type| identity_type != "app")
 }
 
 /// `idtyp` is an optional claim: without it, a token with roles and without scopes is an application's.

@@ -66,6 +66,8 @@ pub enum Reason {
     NotAppOnly,
     /// The token lacks a role.
     RoleMissing,
+    /// The token of a user lacks a scope.
+    ScopeMissing,
     /// The client needs a token with newer claims.
     InsufficientClaims,
     /// Access was revoked, and the client does not support claims challenges.
@@ -74,7 +76,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::TokenMissing,
         Self::AuthorizationRepeated,
         Self::AuthorizationMalformed,
@@ -106,6 +108,7 @@ impl Reason {
         Self::ClientNotAllowed,
         Self::NotAppOnly,
         Self::RoleMissing,
+        Self::ScopeMissing,
         Self::InsufficientClaims,
         Self::AccessRevoked,
     ];
@@ -173,6 +176,7 @@ impl Reason {
             Self::ClientNotAllowed => ("client_not_allowed", 403, "the client is not allowed"),
             Self::NotAppOnly => ("not_app_only", 403, "only applications are allowed"),
             Self::RoleMissing => ("role_missing", 403, "the token lacks a required role"),
+            Self::ScopeMissing => ("scope_missing", 403, "the token lacks a required scope"),
             Self::InsufficientClaims => ("insufficient_claims", 401, "the token lacks required claims"),
             Self::AccessRevoked => ("access_revoked", 401, "access was revoked"),
         }

@@ -198,6 +198,7 @@ fn step_of(reason: Reason) -> &'static str {
         Reason::ClientNotAllowed
         | Reason::NotAppOnly
         | Reason::RoleMissing
+        | Reason::ScopeMissing
         | Reason::InsufficientClaims
         | Reason::AccessRevoked => "rights",
         // A claim that is missing or contradicts another is found after the audience, and named as a malformed token too.

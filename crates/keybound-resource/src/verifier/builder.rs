@@ -22,6 +22,8 @@ pub struct VerifierBuilder {
     clients: Vec<String>,
     roles: Vec<String>,
     app_only: bool,
+    accepts_users: bool,
+    scopes: Vec<String>,
     schemes: Schemes,
     skew: Duration,
     max_age: Option<Duration>,
@@ -72,6 +74,8 @@ impl Default for VerifierBuilder {
             clients: Vec::new(),
             roles: Vec::new(),
             app_only: false,
+            accepts_users: false,
+            scopes: Vec::new(),
             schemes: Schemes::MTLS_POP,
             skew: Duration::from_secs(300),
             max_age: None,
@@ -135,7 +139,22 @@ impl VerifierBuilder {
         self
     }
 
-    /// Requires tokens of applications: see [`Caller::is_app_only`](crate::Caller::is_app_only). Default: not required.
+    /// Accepts tokens of users too: see [`Caller::is_user`](crate::Caller::is_user). Default: they are refused, as bound tokens are those of
+    /// applications, and what a user has granted is in scopes and not in roles.
+    pub fn accept_users(mut self, accepted: bool) -> Self {
+        self.accepts_users = accepted;
+        self
+    }
+
+    /// Accepts tokens of users that have these scopes, all of them. Roles, if they are required, are required of users too.
+    pub fn require_scopes<T: Into<String>>(mut self, scopes: impl IntoIterator<Item = T>) -> Self {
+        self.scopes.extend(scopes.into_iter().map(Into::into));
+        self.accepts_users |= !self.scopes.is_empty();
+        self
+    }
+
+    /// Requires tokens that are certainly those of applications: see [`Caller::is_app_only`](crate::Caller::is_app_only). Default: not
+    /// required.
     pub fn require_app_only(mut self, required: bool) -> Self {
         self.app_only = required;
         self
@@ -233,6 +252,8 @@ impl VerifierBuilder {
             clients: self.clients,
             roles: self.roles,
             app_only: self.app_only,
+            accepts_users: self.accepts_users,
+            scopes: self.scopes,
             schemes: self.schemes,
             skew: seconds(self.skew),
             max_age: self.max_age.map(seconds),

@@ -73,6 +73,8 @@ pub fn builder(policy: &PolicyOfCase, clock: &TestClock) -> VerifierBuilder {
         .clients(&policy.clients)
         .require_roles(&policy.roles)
         .require_app_only(policy.app_only)
+        .accept_users(policy.users)
+        .require_scopes(&policy.scopes)
         .skew(Duration::from_secs(policy.skew))
         .max_age(policy.max_age.map(Duration::from_secs))
         .cache_bytes(1 << 20)

@@ -81,6 +81,10 @@ pub struct PolicyOfCase {
     pub roles: Vec<String>,
     /// Whether tokens of applications are required.
     pub app_only: bool,
+    /// Whether tokens of users are accepted.
+    pub users: bool,
+    /// The required scopes of users.
+    pub scopes: Vec<String>,
     /// Whether the scheme `Bearer` is accepted too.
     pub bearer: bool,
     /// Whether the certificate's names must be those of a managed identity.
@@ -103,6 +107,8 @@ impl Default for PolicyOfCase {
             clients: Vec::new(),
             roles: Vec::new(),
             app_only: false,
+            users: false,
+            scopes: Vec::new(),
             bearer: false,
             managed_identity_names: false,
             skew: 300,

@@ -26,9 +26,15 @@ pub struct ApiConfig {
     /// The required roles, all of them.
     #[serde(default)]
     pub roles: Vec<String>,
-    /// Whether tokens of users are refused.
+    /// Whether tokens that are not certainly those of applications are refused.
     #[serde(default)]
     pub app_only: bool,
+    /// Whether tokens of users are accepted.
+    #[serde(default)]
+    pub users: bool,
+    /// The required scopes of users, all of them. Tokens of users are then accepted.
+    #[serde(default)]
+    pub scopes: Vec<String>,
     /// Whether bound tokens are accepted with the scheme `Bearer` too.
     #[serde(default)]
     pub bearer: bool,
@@ -142,6 +148,8 @@ impl ApiConfig {
             .clients(&self.clients)
             .require_roles(&self.roles)
             .require_app_only(self.app_only)
+            .accept_users(self.users)
+            .require_scopes(&self.scopes)
             .max_age(self.max_age.map(Duration::from_secs));
         if self.audiences.iter().any(String::is_empty) || self.audiences.is_empty() {
             return Err(wrong("audiences is empty"));

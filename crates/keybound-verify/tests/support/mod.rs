@@ -123,11 +123,13 @@ fn api(host: &str, policy: &PolicyOfCase) -> String {
         Some(tenants) => format!("{tenants:?}"),
     };
     let mut text = format!(
-        "[[api]]\nhosts = [{host:?}]\naudiences = {:?}\ntenants = {tenants}\nclients = {:?}\nroles = {:?}\napp_only = {}\nbearer = {}\nmanaged_identity_names = {}\nskew = {}\n",
+        "[[api]]\nhosts = [{host:?}]\naudiences = {:?}\ntenants = {tenants}\nclients = {:?}\nroles = {:?}\napp_only = {}\nusers = {}\nscopes = {:?}\nbearer = {}\nmanaged_identity_names = {}\nskew = {}\n",
         policy.audiences,
         policy.clients,
         policy.roles,
         policy.app_only,
+        policy.users,
+        policy.scopes,
         policy.bearer,
         policy.managed_identity_names,
         policy.skew,
