@@ -1,6 +1,6 @@
-use super::{FrontEnd, Server, Template, names};
+use super::{FrontEnd, Server, Template};
 use crate::check::IDENTITY_HEADERS;
-use crate::{Config, ConfigError};
+use crate::{ApiConfig, Config, ConfigError};
 
 /// A whole file.
 pub(super) fn caddy(
@@ -15,7 +15,8 @@ pub(super) fn caddy(
     };
     let apis = config.apis.iter().map(|api| {
         Template::new(include_str!("caddy_api.caddyfile"))
-            .part("NAMES", names(api, ", "))
+            .part("NAMES", sites(api, front))
+            .value("ADDRESS", &front.listen.ip().to_string())
             .part("HEADERS", Template::new(&IDENTITY_HEADERS.join(" ")))
             .value("NAME", api.name())
             .value("SERVER", &server)
@@ -24,4 +25,15 @@ pub(super) fn caddy(
             .value("UPSTREAM", &front.upstream)
     });
     Ok(Template::new(include_str!("caddy.caddyfile")).part("APIS", Template::concat(apis)))
+}
+
+/// The hosts of an API with the port.
+fn sites(api: &ApiConfig, front: &FrontEnd) -> Template {
+    let sites = api.hosts.iter().enumerate().map(|(index, host)| {
+        let before = if index == 0 { "" } else { ", " };
+        Template::new(&format!("{before}@HOST@:@PORT@"))
+            .value("HOST", host)
+            .value("PORT", &front.listen.port().to_string())
+    });
+    Template::concat(sites)
 }
