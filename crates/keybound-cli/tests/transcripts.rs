@@ -189,6 +189,7 @@ keybound_testing::cases! {
     doctor_proxy_malformed
     doctor_skewed_clock
     doctor_untrusted_server
+    doctor_v1_only
     doctor_v2_disabled
     doctor_workload_identity
     get_token_app

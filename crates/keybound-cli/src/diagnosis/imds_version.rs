@@ -9,12 +9,12 @@ pub(crate) fn imds_version(found: &Capabilities, bearer: bool) -> Finding {
     };
     match bearer {
         true => v1(imds),
-        false => v2(imds, found.imds_v2_disabled),
+        false => v2(imds, found),
     }
 }
 
-fn v2(imds: &ImdsVersions, disabled: bool) -> Finding {
-    if disabled {
+fn v2(imds: &ImdsVersions, found: &Capabilities) -> Finding {
+    if found.imds_v2_disabled {
         return Finding::failed(
             "no request for v2 is sent to IMDS",
             Error::new(
@@ -28,7 +28,11 @@ fn v2(imds: &ImdsVersions, disabled: bool) -> Finding {
         (Some(true), _) => {
             Finding::ok("IMDS supports v2: HTTP 400 for a request without the Metadata header")
         }
-        (Some(false), _) => Finding::failed("IMDS does not support v2", v1_only()),
+        (Some(false), _) => {
+            let why = found.why_not_stronger.clone();
+            let why = why.unwrap_or_else(Error::imds_v2_unavailable);
+            Finding::failed("IMDS does not support v2, only v1", why).without_error()
+        }
         (None, Some(error)) => no_answer("the probe for IMDS v2 failed", error),
         (None, None) => Finding::skipped("IMDS was not asked"),
     }
@@ -61,16 +65,6 @@ fn no_answer(detail: &'static str, error: Error) -> Finding {
         }
         _ => Finding::failed(detail, error),
     }
-}
-
-/// The error of a request for a bound token.
-fn v1_only() -> Error {
-    Error::new(
-        ErrorKind::ImdsV2Unavailable,
-        Stage::Metadata,
-        "this host's IMDS does not offer managed identity v2 (only v1)",
-    )
-    .with_status(404)
 }
 
 const NOT_IMDS: &str = "find what intercepts the address of IMDS: a proxy, a firewall or a captive portal; check --imds and AZURE_POD_IDENTITY_AUTHORITY_HOST if one of them is set";
