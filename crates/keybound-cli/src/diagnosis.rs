@@ -4,6 +4,7 @@ mod conceal;
 mod finding;
 pub(crate) mod host;
 mod imds_version;
+mod lifetime;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -11,6 +12,7 @@ pub(crate) use attestation_library::attestation_library;
 pub(crate) use conceal::Conceal;
 pub(crate) use finding::{Finding, Level};
 pub(crate) use imds_version::imds_version;
+pub(crate) use lifetime::Lifetime;
 
 /// Runs blocking work on another thread for as long as `limit`.
 ///

@@ -1,10 +1,9 @@
 //! The judgement of stored certificates.
-use crate::diagnosis::{Finding, Level};
-use crate::text::{rfc3339, span};
+use crate::diagnosis::{Finding, Level, Lifetime};
+use crate::text::rfc3339;
 use keybound::store::{StoredCertificate, StoredState};
 use keybound::{Attestation, Clock as _, Result, SystemClock};
 use std::cmp::Reverse;
-use std::ops::Range;
 use std::time::SystemTime;
 
 /// The stored certificates of the request; the worst state counts. `None` if none are stored here.
@@ -20,9 +19,8 @@ pub(super) fn judge(stored: &Result<Option<Vec<StoredCertificate>>>, bearer: boo
         Ok(None) => Finding::skipped(NO_STORE),
         Ok(Some([])) => Finding::ok("none is stored: the next request gets one"),
         Ok(Some(stored)) => worst(stored.iter().map(|stored| {
-            let certificate = &stored.binding.certificate;
-            let validity = certificate.not_before()..certificate.effective_not_after();
-            of(stored.state, validity, now)
+            let lifetime = Lifetime::of(&stored.binding.certificate);
+            of(stored.state, &lifetime, now)
         })),
     }
 }
@@ -55,26 +53,23 @@ pub(super) fn worst(findings: impl ExactSizeIterator<Item = Finding>) -> Finding
     }
 }
 
-/// The finding for a certificate with this state and validity.
-pub(super) fn of(state: StoredState, validity: Range<SystemTime>, now: SystemTime) -> Finding {
-    let lifetime = match validity.end.duration_since(now) {
-        Ok(left) => format!("valid for {}", span(left)),
-        Err(_) => format!("expired at {}", rfc3339(validity.end)),
-    };
+/// The finding for a certificate with this state and lifetime.
+pub(super) fn of(state: StoredState, lifetime: &Lifetime, now: SystemTime) -> Finding {
+    let left = lifetime.left(now);
     match state {
-        StoredState::Usable => Finding::ok(format!("the stored certificate is {lifetime}")),
+        StoredState::Usable => Finding::ok(format!("the stored certificate is {left}")),
         StoredState::Stale => Finding::warning(
-            format!("the stored certificate is due for renewal: {lifetime}"),
+            format!("the stored certificate is due for renewal: {left}"),
             "nothing: the next request renews it; if it remains, run keybound get-token",
         ),
         StoredState::Expired => Finding::warning(
-            format!("the stored certificate is stale: {lifetime}"),
+            format!("the stored certificate is stale: {left}"),
             "nothing: the next request replaces it; if it remains, run keybound get-token",
         ),
         StoredState::NotYetValid => Finding::problem(
             format!(
                 "the stored certificate is valid from {}, later than this host's clock",
-                rfc3339(validity.start)
+                rfc3339(lifetime.start)
             ),
             "set the clock of this host",
         ),

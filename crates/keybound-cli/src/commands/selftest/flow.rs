@@ -1,9 +1,9 @@
 //! The steps of one acquisition, from the step events of the library and the result.
 use super::report::StepResult;
-use crate::diagnosis::Conceal;
+use crate::diagnosis::{Conceal, Lifetime};
 use crate::report::check_binding;
 use crate::steps::title;
-use crate::text::{rfc3339, span};
+use crate::text::span;
 use keybound::{
     AccessToken, Binding, Clock as _, Error, ErrorKind, Step, StepEvent, SystemClock, TokenType,
 };
@@ -95,18 +95,13 @@ fn detail(name: &str, token: Option<&AccessToken>, conceal: Conceal) -> String {
 
 fn certificate(binding: &Binding, conceal: Conceal) -> String {
     let certificate = binding.certificate();
-    let for_tokens = certificate
-        .token_not_after()
-        .map(|end| format!(", for new tokens until {}", rfc3339(end)));
     conceal.text(&format!(
-        "client id {}, tenant {}, {}, issued by {}, valid from {} until {}{}",
+        "client id {}, tenant {}, {}, issued by {}, {}",
         binding.client_id(),
         binding.tenant_id(),
         binding.identity_type(),
         certificate.issuer(),
-        rfc3339(certificate.not_before()),
-        rfc3339(certificate.not_after()),
-        for_tokens.unwrap_or_default(),
+        Lifetime::of(certificate).times(),
     ))
 }
 

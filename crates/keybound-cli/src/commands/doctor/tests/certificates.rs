@@ -1,12 +1,11 @@
 //! Stored certificates.
 use super::super::certificates;
 use super::{assert_finding, key, report, stale};
-use crate::diagnosis::Level;
 use crate::diagnosis::testing::MemoryStore;
+use crate::diagnosis::{Level, Lifetime};
 use keybound::store::{BindingCacheKey, BindingStore as _};
 use keybound::{Attestation, Error, ErrorKind, Stage};
 use keybound_emulator::{Config, Emulator};
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -31,14 +30,22 @@ fn judges_stored_certificates_by_the_worst() {
     }
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     for (states, level, part) in [
-        (&[Usable][..], Level::Ok, "valid for 6 d 0 h"),
+        (
+            &[Usable][..],
+            Level::Ok,
+            "is valid for 13 d 0 h, for new tokens for 6 d 0 h",
+        ),
         (&[Usable, Usable], Level::Ok, "2 are stored"),
         (
             &[Usable, Stale],
             Level::Warning,
             "due for renewal: valid for",
         ),
-        (&[Expired, Usable], Level::Warning, "stale: expired at 2027"),
+        (
+            &[Expired, Usable],
+            Level::Warning,
+            "stale: valid for 6 d 0 h, but for new tokens until 2027-01-14",
+        ),
         (&[Usable, Implausible], Level::Warning, "not issued by IMDS"),
         (
             &[NotYetValid, Stale],
@@ -48,17 +55,22 @@ fn judges_stored_certificates_by_the_worst() {
     ] {
         let judged = states
             .iter()
-            .map(|state| certificates::of(*state, validity(*state, now), now));
+            .map(|state| certificates::of(*state, &lifetime(*state, now), now));
         let finding = certificates::worst(judged);
         assert_finding(&finding, level, part);
     }
 
-    fn validity(state: keybound::store::StoredState, now: SystemTime) -> Range<SystemTime> {
+    fn lifetime(state: keybound::store::StoredState, now: SystemTime) -> Lifetime {
         const DAY: Duration = Duration::from_secs(24 * 3600);
-        match state {
-            NotYetValid => now + DAY..now + 7 * DAY,
-            Expired => now - 7 * DAY..now - DAY,
-            _ => now - DAY..now + 6 * DAY,
+        let start = match state {
+            NotYetValid => now + DAY,
+            Expired => now - 8 * DAY,
+            _ => now - DAY,
+        };
+        Lifetime {
+            start,
+            tokens_until: Some(start + 7 * DAY),
+            end: start + 14 * DAY,
         }
     }
 }
