@@ -24,7 +24,7 @@ pub(super) struct Connection<'a> {
 }
 
 impl Connection<'_> {
-    /// Looks up the name. `shown` is the name for the report.
+    /// Looks up the name; a problem is that it has no address. `shown` is the name for the report.
     pub(super) async fn resolve(&self, shown: impl Fn(&str) -> String, limit: Duration) -> Finding {
         let url = match (self.target, &self.proxied) {
             (Target::None(why), _) => return Finding::skipped(*why),
@@ -41,18 +41,19 @@ impl Connection<'_> {
             Ok(found) => found.map(|found| found.map(|address| address.ip()).collect()),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         };
-        self.of_guess(judge_name(name, &shown(name), result))
+        judge_name(name, &shown(name), result)
     }
 
     /// The judgement of a guess: a problem of it may be none of this host.
-    fn of_guess(&self, finding: Finding) -> Finding {
+    pub(super) fn of_guess(&self, finding: Finding) -> Finding {
         match self.target {
             Target::Guess(url) => guessed(finding, url),
             _ => finding,
         }
     }
 
-    /// Connects, and sends a request without a certificate, whose response is not an error whatever its status.
+    /// Connects, unless the name has no address, and sends a request without a certificate, whose response is not an error whatever
+    /// its status.
     pub(super) async fn connect(
         &self,
         dns: &Finding,
@@ -61,8 +62,7 @@ impl Connection<'_> {
     ) -> (Finding, Option<ServiceTime>) {
         let url = match self.target {
             Target::None(why) => return (Finding::skipped(*why), None),
-            // A name that is a guess has a warning then.
-            _ if dns.level >= Level::Warning => {
+            _ if dns.level == Level::Problem => {
                 return (Finding::skipped("the name has no known address"), None);
             }
             Target::Url(url) | Target::Guess(url) => url,
@@ -161,9 +161,9 @@ pub(super) fn judge_name(name: &str, shown: &str, found: io::Result<Vec<IpAddr>>
     let names_this_host =
         keybound_core::tls::Host::parse(name).is_some_and(|host| host.is_loopback());
     if let Some(ip) = local.filter(|_| !names_this_host) {
-        return Finding::problem(
+        return Finding::warning(
             format!("{shown} is resolved to this host ({ip})"),
-            "look for the name in the hosts file, and for a DNS server that blocks names",
+            "nothing, if a program of this host forwards the connections and tls is ok; otherwise look for the name in the hosts file, and for a DNS server that blocks names",
         );
     }
     match addresses.len() {

@@ -42,8 +42,8 @@ impl Examination<'_> {
         let ((tls, time), tls_elapsed) = self.timed("tls", tls).await;
         Network {
             certificates: (certificates, elapsed),
+            dns: (connection.of_guess(dns.0), dns.1),
             proxied: connection.proxied,
-            dns,
             tls: (tls, tls_elapsed),
             time,
         }

@@ -1,10 +1,15 @@
 //! The name, the connection and the certificate of the token endpoint.
-use super::super::token_endpoint::{Server, guessed, judge_error, judge_name, judge_server};
+use super::super::target::Target;
+use super::super::token_endpoint::{
+    Connection, Server, guessed, judge_error, judge_name, judge_server,
+};
 use super::{assert_finding, stale};
 use crate::diagnosis::{Finding, Level};
+use crate::session;
 use keybound::tls::{TransportError, TransportErrorKind};
 use keybound::{Certificate, Stage};
 use keybound_testing::{CertificateBuilder, shared_p256_key};
+use keybound_transport::{HttpsClient, HttpsSettings};
 use std::io;
 use std::time::{Duration, SystemTime};
 use url::Url;
@@ -40,12 +45,12 @@ fn judges_the_lookup_of_a_name() {
             Level::Problem,
             "timed out",
         ),
-        ("a.example", found(&["127.0.0.1"]), Level::Problem, blocked),
-        ("a.example", found(&["0.0.0.0"]), Level::Problem, blocked),
+        ("a.example", found(&["127.0.0.1"]), Level::Warning, blocked),
+        ("a.example", found(&["0.0.0.0"]), Level::Warning, blocked),
         (
             "a.example",
             found(&["192.0.2.1", "::1"]),
-            Level::Problem,
+            Level::Warning,
             blocked,
         ),
         (
@@ -56,6 +61,35 @@ fn judges_the_lookup_of_a_name() {
         ),
     ] {
         assert_finding(&judge_name(name, name, found), level, part);
+    }
+}
+
+/// A program of this host may forward the connections: TLS shows that.
+#[test]
+fn connects_unless_the_name_has_no_address() {
+    let url = Url::parse("https://127.0.0.1:1").unwrap();
+    let connection = Connection {
+        target: &Target::Url(url),
+        allowed: Ok(()),
+        proxied: Ok(false),
+    };
+    for (dns, level, part) in [
+        (
+            Finding::warning("to this host", "x"),
+            Level::Problem,
+            "no TLS connection",
+        ),
+        (
+            Finding::problem("no address", "x"),
+            Level::Skipped,
+            "no known address",
+        ),
+    ] {
+        let client = || Ok(HttpsClient::new(None, HttpsSettings::default())?);
+        let connecting = connection.connect(&dns, client, Duration::from_secs(10));
+        let connected = session::run_to_end(connecting);
+        let (finding, _) = connected.unwrap_or_else(|failure| panic!("{failure:?}"));
+        assert_finding(&finding, level, part);
     }
 }
 
