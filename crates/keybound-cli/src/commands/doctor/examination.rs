@@ -7,7 +7,7 @@ use super::progress::Progress;
 use super::variables::Variables;
 use super::{host, proxies};
 use crate::args::{CloudEndpoint, DoctorArgs};
-use crate::diagnosis::{Finding, attestation_library, imds_version};
+use crate::diagnosis::{Finding, Level, attestation_library, imds_version};
 use crate::failure::Failure;
 use crate::session;
 use keybound::capabilities::Capabilities;
@@ -128,6 +128,10 @@ impl<'a> Examination<'a> {
             finding,
             elapsed: None,
         };
+        let timed = |name, (finding, elapsed): Timed<Finding>| Check {
+            elapsed: (finding.level != Level::Skipped).then_some(elapsed),
+            ..check(name, finding)
+        };
         let imds = transient_as_warning(imds_version(&found, args.bearer));
         let imds = host::with_workload_identity(imds, self.variables.names());
         let binding = host::binding(&found, &imds, args.bearer, args.host.min_strength.into());
@@ -143,36 +147,18 @@ impl<'a> Examination<'a> {
                 "environment",
                 host::environment(set, found.imds_v2_disabled && !args.bearer),
             ),
-            Check {
-                elapsed: Some(elapsed),
-                ..check("imds", imds)
-            },
+            timed("imds", (imds, elapsed)),
             check("machine", host::machine(&found)),
             check("binding", binding),
-            Check {
-                elapsed: Some(attestation.1),
-                ..check("attestation", attestation.0)
-            },
-            Check {
-                elapsed: Some(network.certificates.1),
-                ..check("certificates", network.certificates.0)
-            },
-            Check {
-                elapsed: Some(federated.1),
-                ..check("federated", federated.0)
-            },
+            timed("attestation", attestation),
+            timed("certificates", network.certificates),
+            timed("federated", federated),
             check(
                 "proxy",
                 proxies::judge(&self.proxy, set, source.as_ref(), network.proxied),
             ),
-            Check {
-                elapsed: Some(network.dns.1),
-                ..check("dns", network.dns.0)
-            },
-            Check {
-                elapsed: Some(network.tls.1),
-                ..check("tls", network.tls.0)
-            },
+            timed("dns", network.dns),
+            timed("tls", network.tls),
             check("clock", clock::judge(times)),
         ]
     }

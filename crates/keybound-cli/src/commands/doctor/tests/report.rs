@@ -42,6 +42,18 @@ fn error_has_the_next_step_of_its_check() {
 }
 
 #[test]
+fn has_a_time_for_what_was_waited_for() {
+    let emulator = Emulator::start(Config::default()).unwrap();
+    let report = serde_json::to_value(report(&emulator, &Arc::default(), &[])).unwrap();
+    let checks = report["checks"].as_array().unwrap();
+    for check in checks.iter().filter(|check| check["result"] == "skipped") {
+        assert!(check["elapsed_ms"].is_null(), "{check}");
+    }
+    let imds = checks.iter().find(|check| check["check"] == "imds");
+    assert!(imds.unwrap()["elapsed_ms"].is_number());
+}
+
+#[test]
 fn shows_a_stale_certificate_of_the_store() {
     let emulator = Emulator::start(Config::default()).unwrap();
     let store = Arc::new(MemoryStore::default());
