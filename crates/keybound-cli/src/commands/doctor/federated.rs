@@ -3,7 +3,7 @@ use crate::diagnosis::{Finding, run_blocking};
 use crate::session::read_bounded;
 use crate::text::{rfc3339, span};
 use keybound::{Clock as _, Guid, Stage, SystemClock, UnverifiedJwt};
-use keybound_core::{Authority, Cloud, MAX_JWT, SecretString, printable};
+use keybound_core::{Authority, Cloud, MAX_JWT, SecretString, printable, redact};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io;
@@ -101,38 +101,54 @@ fn judge_token(token: &SecretString, audience: &str, now: SystemTime) -> Finding
         let detail = format!("the file of {TOKEN_FILE} contains no JWT");
         return Finding::warning(detail, NO_REGULAR_FILE);
     };
-    let at = |time: Duration| SystemTime::UNIX_EPOCH.checked_add(time);
-    let Ok(expires) = jwt.expires() else {
-        return Finding::warning("the expiry of the assertion is not a number", NOT_PROJECTED);
+    let expires = match jwt.expires().map(|time| time.map(at)) {
+        Ok(Some(Some(expires))) => expires,
+        Ok(None) => return Finding::warning("the assertion has no expiry (exp)", NOT_PROJECTED),
+        Ok(Some(None)) | Err(_) => {
+            let detail = "the expiry (exp) of the assertion is not a time before the year 10000";
+            return Finding::warning(detail, NOT_PROJECTED);
+        }
     };
-    let expires = expires.and_then(at);
-    if let Some(end) = expires.filter(|end| *end <= now) {
-        let detail = format!("the assertion expired at {}", rfc3339(end));
+    if expires <= now {
+        let detail = format!("the assertion expired at {}", rfc3339(expires));
         return Finding::warning(detail, NOT_PROJECTED);
     }
-    if let Some(start) = jwt.time("nbf").and_then(at).filter(|start| *start > now) {
-        let detail = format!(
-            "the assertion is valid from {}, later than this host's clock",
-            rfc3339(start)
-        );
-        return Finding::warning(detail, "synchronize the clock of this host");
+    match jwt.time("nbf").map(at) {
+        None => {}
+        Some(Some(start)) if start <= now => {}
+        Some(start) => {
+            let start = start.map_or_else(|| "the year 10000".to_owned(), rfc3339);
+            let detail =
+                format!("the assertion is valid from {start}, later than this host's clock");
+            return Finding::warning(detail, "synchronize the clock of this host");
+        }
     }
-    let claim = |name| printable(jwt.text(name).unwrap_or("none"), MAX_CLAIM);
+    let shown = |text: &str| printable(&redact(text), MAX_CLAIM);
     let audiences = audiences(&jwt);
     if !audiences.contains(&audience) {
-        let shown = printable(&audiences.join(", "), MAX_CLAIM);
-        let detail = format!("the audience of the assertion is {shown}, and not {audience}");
+        let found = match &audiences[..] {
+            [] => "none".to_owned(),
+            audiences => shown(&audiences.join(", ")),
+        };
+        let detail = format!("the audience of the assertion is {found}, and not {audience}");
         return Finding::warning(detail, OTHER_AUDIENCE);
     }
-    let lifetime = match expires.and_then(|end| end.duration_since(now).ok()) {
-        Some(left) => format!("valid for {}", span(left)),
-        None => "without expiry".to_owned(),
+    let [Some(issuer), Some(subject)] = ["iss", "sub"].map(|name| jwt.text(name)) else {
+        let detail = "the assertion has no issuer (iss) or no subject (sub)";
+        return Finding::warning(detail, NO_REGULAR_FILE);
     };
+    let left = span(expires.duration_since(now).unwrap_or_default());
     Finding::ok(format!(
-        "the assertion of AKS workload identity: {lifetime}, issuer {}, subject {}, audience {audience}",
-        claim("iss"),
-        claim("sub"),
+        "the assertion of AKS workload identity: valid for {left}, issuer {}, subject {}, audience {audience}",
+        shown(issuer),
+        shown(subject),
     ))
+}
+
+/// The time of a claim; `None` from the year 10000 on.
+fn at(since_1970: Duration) -> Option<SystemTime> {
+    let is_time = since_1970 < YEAR_10000;
+    is_time.then(|| SystemTime::UNIX_EPOCH + since_1970)
 }
 
 /// The audiences: a string, or a list of them.
@@ -154,5 +170,6 @@ const NO_REGULAR_FILE: &str =
     "let AZURE_FEDERATED_TOKEN_FILE name the file with the token of the service account";
 const NOT_PROJECTED: &str = "Kubernetes replaces the token before it expires: check that the file is the projected volume and not a copy, and the clock of this host";
 const OTHER_AUDIENCE: &str = "compare the audience of the projected volume with that of the cloud (AZURE_AUTHORITY_HOST) and of the federated credential";
+const YEAR_10000: Duration = Duration::from_secs(253_402_300_800);
 /// Of a claim, in characters.
 const MAX_CLAIM: usize = 100;

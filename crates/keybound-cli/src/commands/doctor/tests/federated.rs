@@ -70,16 +70,24 @@ fn checks_variables_before_the_file() {
 fn checks_the_token_in_the_file() {
     let hour = 3600;
     let at = |offset: i64| NOW.cast_signed() + offset;
-    let claims = |change: Value| {
-        let mut claims = json!({
+    let valid = || {
+        json!({
             "iss": "https://oidc.example/11111111-2222-3333-4444-555555555555/",
             "sub": "system:serviceaccount:default:app",
             "aud": ["api://AzureADTokenExchange"],
             "exp": at(hour), "nbf": at(-hour),
-        });
+        })
+    };
+    let claims = |change: Value| {
+        let mut claims = valid();
         for (name, value) in change.as_object().unwrap() {
             claims[name] = value.clone();
         }
+        jwt(&claims)
+    };
+    let without = |name: &str| {
+        let mut claims = valid();
+        claims.as_object_mut().unwrap().remove(name);
         jwt(&claims)
     };
     for (content, level, part) in [
@@ -106,7 +114,53 @@ fn checks_the_token_in_the_file() {
         (
             claims(json!({"exp": "soon"})),
             Level::Warning,
-            "is not a number",
+            "is not a time",
+        ),
+        (
+            claims(json!({"exp": 1e300})),
+            Level::Warning,
+            "is not a time",
+        ),
+        (
+            claims(json!({"exp": u64::MAX})),
+            Level::Warning,
+            "is not a time",
+        ),
+        (
+            claims(json!({"exp": 9e18})),
+            Level::Warning,
+            "is not a time",
+        ),
+        (
+            claims(json!({"exp": null})),
+            Level::Warning,
+            "is not a time",
+        ),
+        (
+            claims(json!({"exp": -1})),
+            Level::Warning,
+            "expired at 1970",
+        ),
+        (without("exp"), Level::Warning, "no expiry"),
+        (without("iss"), Level::Warning, "no issuer"),
+        (without("sub"), Level::Warning, "no subject"),
+        (without("aud"), Level::Warning, "is none, and not"),
+        (without("nbf"), Level::Ok, "valid for 1 h"),
+        (claims(json!({"sub": 1})), Level::Warning, "no subject"),
+        (
+            claims(json!({"iss": jwt(&json!({"sub": "swordfish"}))})),
+            Level::Ok,
+            "issuer [redacted],",
+        ),
+        (
+            claims(json!({"nbf": 9e18})),
+            Level::Warning,
+            "from the year 10000",
+        ),
+        (
+            claims(json!({"aud": {"a": 1}})),
+            Level::Warning,
+            "is none, and not",
         ),
         (
             claims(json!({"nbf": at(1)})),
