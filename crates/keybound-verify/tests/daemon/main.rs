@@ -1,4 +1,4 @@
-//! The daemon: its configuration, connections, reload, end, metrics and log.
+//! The daemon: its configuration, connections, reload, new keys, end, metrics and log.
 #![cfg_attr(
     unix,
     expect(clippy::unwrap_used, reason = "what fails here fails the test")
@@ -21,6 +21,8 @@ mod operators;
 mod policy;
 #[cfg(unix)]
 mod reload;
+#[cfg(unix)]
+mod rollover;
 #[cfg(unix)]
 mod sockets;
 #[cfg(unix)]
