@@ -8,12 +8,13 @@ use keybound_testing::assert_no_leak;
 use keybound_testing::attacks::{TENANT, TestIssuer, TokenRecipe};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
 use support::emulated::Emulated;
 use support::{keybound, run, run_with_input};
@@ -126,19 +127,28 @@ impl Drop for Served {
 
 /// The status that the daemon returns for the owner's token.
 fn ask(fixture: &Fixture) -> String {
+    send(fixture, &request(fixture, "client")).unwrap()
+}
+
+/// A request with a valid token, on a connection with this certificate.
+fn request(fixture: &Fixture, certificate: &str) -> String {
     use base64::Engine as _;
-    let der = fixture.issuer.certificates.der("client").unwrap();
+    let der = fixture.issuer.certificates.der(certificate).unwrap();
     let certificate = base64::engine::general_purpose::STANDARD.encode(der);
-    let mut stream = UnixStream::connect(fixture.path("verify.sock")).unwrap();
-    write!(
-        stream,
+    format!(
         "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-forwarded-host: orders.contoso.com\r\nauthorization: mtls_pop {}\r\nx-ssl-client-der: {certificate}\r\n\r\n",
         fixture.token()
     )
-    .unwrap();
+}
+
+/// The status of the answer. An error if there is none.
+fn send(fixture: &Fixture, request: &str) -> io::Result<String> {
+    let mut stream = UnixStream::connect(fixture.path("verify.sock"))?;
+    stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer.split(' ').nth(1).unwrap().to_owned()
+    stream.read_to_string(&mut answer)?;
+    let status = answer.split(' ').nth(1).map(str::to_owned);
+    status.ok_or(io::ErrorKind::UnexpectedEof.into())
 }
 
 #[test]
@@ -168,7 +178,8 @@ fn signals_reload_and_stop_the_daemon() {
     assert!(!fixture.path("admin.sock").exists());
 }
 
-/// A daemon that is killed leaves its socket, which the next one replaces. `KEYBOUND_LONG_TESTS`: 500 times.
+/// A daemon that is killed leaves its socket, which the next one replaces. Under load, no answer is wrong, and nobody answers in its
+/// place. `KEYBOUND_LONG_TESTS`: 500 times.
 #[test]
 fn starts_again_after_it_was_killed() {
     let fixture = Fixture::new();
@@ -176,17 +187,49 @@ fn starts_again_after_it_was_killed() {
         Some(_) => 500,
         None => 5,
     };
-    for round in 0..rounds {
-        let served = Served::start(&fixture);
-        if round % 2 == 0 {
-            assert_eq!(ask(&fixture), "200", "{round}");
+    let (ended, answers) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        // Also if a round fails.
+        let end = EndsOnDrop(&ended);
+        for (certificate, expected) in [("client", "200"), ("other", "401")] {
+            let (fixture, ended, answers) = (&fixture, &ended, &answers);
+            scope.spawn(move || {
+                let request = request(fixture, certificate);
+                while !ended.load(Relaxed) {
+                    match send(fixture, &request) {
+                        Ok(status) => {
+                            assert_eq!(status, expected, "{certificate}");
+                            answers.fetch_add(1, Relaxed);
+                        }
+                        Err(_) => std::thread::yield_now(),
+                    }
+                }
+            });
         }
-        served.signal(Signal::KILL);
-        drop(served);
-        assert!(fixture.path("verify.sock").exists(), "{round}");
-    }
+        for round in 0..rounds {
+            let served = Served::start(&fixture);
+            assert_eq!(ask(&fixture), "200", "{round}");
+            served.signal(Signal::KILL);
+            drop(served);
+            for socket in ["verify.sock", "admin.sock"] {
+                assert!(fixture.path(socket).exists(), "{round}");
+                let connected = UnixStream::connect(fixture.path(socket));
+                assert!(connected.is_err(), "{round}: {socket}");
+            }
+        }
+        drop(end);
+    });
+    assert!(answers.into_inner() > 0);
     let _last = Served::start(&fixture);
     assert_eq!(ask(&fixture), "200");
+}
+
+struct EndsOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for EndsOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 #[test]
