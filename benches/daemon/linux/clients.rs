@@ -1,11 +1,11 @@
 //! What a proxy sends.
-use super::servers::Setting;
 use super::unchecked::Answer;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::{http1, http2};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use keybound_benches::server_thread::Setting;
 use keybound_testing::attacks::TokenRecipe;
 use keybound_verify::messages::{
     AttributeContext, CheckRequest, CheckResponse, HeaderMap, HeaderValue, HttpRequest,
@@ -27,7 +27,7 @@ pub struct Requests {
 }
 
 impl Requests {
-    pub fn new(setting: &Setting, protocol: &str) -> Self {
+    pub fn new(setting: &Setting, engine: &str) -> Self {
         let recipe: TokenRecipe = serde_json::from_str("{}").unwrap();
         let authorization = format!("mtls_pop {}", recipe.make(&setting.issuer));
         let certificates = &setting.issuer.certificates;
@@ -38,12 +38,12 @@ impl Requests {
             message: [&[0][..], &length, &message].concat().into(),
             authorization,
             certificate,
-            is_grpc: protocol == "grpc",
+            is_grpc: engine == "envoy",
         }
     }
 
-    pub fn protocol(&self) -> &'static str {
-        if self.is_grpc { "grpc" } else { "http" }
+    pub fn engine(&self) -> &'static str {
+        if self.is_grpc { "envoy" } else { "nginx" }
     }
 
     fn next(&self) -> Request<Full<Bytes>> {

@@ -3,22 +3,22 @@
 //! second argument the counts are written there, for `callgrind_annotate`.
 use super::CONNECTIONS;
 use super::clients::{Client, Requests};
-use super::servers::{ServerThread, Setting};
-use super::unchecked::Answer;
+use super::unchecked::{self, Answer};
+use keybound_benches::server_thread::{ServerThread, Setting};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// The first argument of the process that valgrind runs; the kind of server, the protocol and the folder follow.
+/// The first argument of the process that valgrind runs; the kind of server, the proxy and the folder follow.
 pub const CHILD: &str = "counted-child";
 
 /// Prints the instructions of both servers for a request. The ratio of the daemon's to the other's.
 pub fn count(setting: &Setting, requests: &Requests, name: &str, counts: &Path) -> f64 {
     let [ours, theirs] = ["daemon", "unchecked"].map(|kind| {
         let [few, many] = [1, 3].map(|factor| {
-            let file = counts.join(format!("callgrind.{kind}-{}-{factor}", requests.protocol()));
+            let file = counts.join(format!("callgrind.{kind}-{}-{factor}", requests.engine()));
             total(setting, kind, requests, factor * REQUESTS, &file)
         });
         (many - few) / (2 * REQUESTS) as u64
@@ -36,7 +36,7 @@ fn total(setting: &Setting, kind: &str, requests: &Requests, count: usize, file:
         .args(["--tool=callgrind", "--quiet"])
         .arg(option)
         .arg(std::env::current_exe().unwrap())
-        .args([CHILD, kind, requests.protocol()])
+        .args([CHILD, kind, requests.engine()])
         .arg(setting.folder())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -61,11 +61,11 @@ fn total(setting: &Setting, kind: &str, requests: &Requests, count: usize, file:
 /// The process under valgrind: a server, until standard input ends.
 pub fn child(mut arguments: impl Iterator<Item = String>) {
     let mut next = || arguments.next().unwrap();
-    let (kind, protocol, folder) = (next(), next(), next());
+    let (kind, engine, folder) = (next(), next(), next());
     let folder = Path::new(&folder);
     let server = match kind.as_str() {
-        "daemon" => ServerThread::daemon(folder, &protocol),
-        _ => ServerThread::unchecked(folder, &protocol, Answer::read(folder)),
+        "daemon" => ServerThread::daemon(folder, &engine),
+        _ => unchecked::start(folder, &engine, Answer::read(folder)),
     };
     println!("{}", server.socket.display());
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();

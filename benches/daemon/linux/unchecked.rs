@@ -6,6 +6,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use keybound_benches::server_thread::ServerThread;
 use std::convert::Infallible;
 use std::fs;
 use std::path::Path;
@@ -66,7 +67,19 @@ impl Answer {
     }
 }
 
-pub async fn serve(listener: UnixListener, is_grpc: bool, answer: Answer) {
+/// Starts the server beside the daemon for a proxy.
+pub fn start(folder: &Path, engine: &str, answer: Answer) -> ServerThread {
+    let socket = folder.join(format!("unchecked-{engine}"));
+    let listener = socket.clone();
+    let is_grpc = engine == "envoy";
+    ServerThread::start(socket, async move {
+        let listener = UnixListener::bind(listener).unwrap();
+        tokio::spawn(serve(listener, is_grpc, answer));
+        Box::new(())
+    })
+}
+
+async fn serve(listener: UnixListener, is_grpc: bool, answer: Answer) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let stream = TokioIo::new(stream);
