@@ -178,8 +178,8 @@ fn signals_reload_and_stop_the_daemon() {
     assert!(!fixture.path("admin.sock").exists());
 }
 
-/// A daemon that is killed leaves its socket, which the next one replaces. Under load, no answer is wrong, and nobody answers in its
-/// place. `KEYBOUND_LONG_TESTS`: 500 times.
+/// A daemon that is killed leaves its socket, which the next one replaces. Under load, no answer is wrong, and its sockets refuse
+/// connections after its end. `KEYBOUND_LONG_TESTS`: 500 times.
 #[test]
 fn starts_again_after_it_was_killed() {
     let fixture = Fixture::new();
