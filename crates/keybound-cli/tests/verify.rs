@@ -178,6 +178,60 @@ fn signals_reload_and_stop_the_daemon() {
     assert!(!fixture.path("admin.sock").exists());
 }
 
+#[test]
+fn stop_does_not_wait_for_a_reload() {
+    let fixture = Fixture::new();
+    let mut served = Served::start(&fixture);
+    // An issuer that accepts connections, and does not respond.
+    let issuer = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let metadata = format!("https://{}/", issuer.local_addr().unwrap());
+    fixture.configure(&format!(
+        "issuers = [{{ version = 2, name = \"https://a/{{tenantid}}/\", metadata = \"{metadata}\" }}]\n"
+    ));
+    let config = fs::read_to_string(fixture.path("verify.toml")).unwrap();
+    let file = format!("file = {:?}\n", fixture.path("keys.json"));
+    fs::write(fixture.path("verify.toml"), config.replace(&file, "")).unwrap();
+    served.signal(Signal::HUP);
+    let _reloading = issuer.accept().unwrap();
+    served.signal(Signal::TERM);
+    let status = served.child.wait().unwrap();
+    assert_eq!(status.code(), Some(0));
+    let mut log = String::new();
+    served.stderr.read_to_string(&mut log).unwrap();
+    assert!(!log.contains("the configuration remains"), "{log}");
+    assert!(!fixture.path("verify.sock").exists());
+}
+
+#[test]
+fn files_that_would_block_are_refused() {
+    let fixture = Fixture::new();
+    let pipe = fixture.path("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let config = fixture.path("verify.toml");
+    for (option, arguments) in [
+        ("--config", [&pipe, &config, &config]),
+        ("--token-file", [&config, &pipe, &config]),
+        (
+            "--certificate",
+            [&config, &fixture.path("verify.toml"), &pipe],
+        ),
+    ] {
+        let mut command = keybound(["verify", "check"]);
+        for (option, argument) in ["--config", "--token-file", "--certificate"]
+            .into_iter()
+            .zip(arguments)
+        {
+            command.arg(option).arg(argument);
+        }
+        let refused = run(&mut command);
+        assert_eq!(refused.status, Some(2), "{option}: {refused:?}");
+        let why = "it is not a regular file";
+        assert!(refused.stderr.contains(why), "{option}: {refused:?}");
+        assert!(refused.stderr.contains(option), "{option}: {refused:?}");
+    }
+}
+
 /// A daemon that is killed leaves its socket, which the next one replaces. Under load, no answer is wrong, and its sockets refuse
 /// connections after its end. `KEYBOUND_LONG_TESTS`: 500 times.
 #[test]

@@ -39,6 +39,35 @@ fn socket_has_its_permissions_and_replaces_only_a_stale_one() {
 }
 
 #[test]
+fn socket_of_a_live_process_and_links_are_not_replaced() {
+    runtime().block_on(async {
+        let fixture = Fixture::new();
+        // It listens, accepts nothing, and its queue is full.
+        let listener = std::os::unix::net::UnixListener::bind(fixture.socket()).unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(stream) = tokio::net::UnixStream::connect(fixture.socket()).await {
+            waiting.push(stream);
+        }
+        let live = fixture.start(DecisionLog::none()).await.unwrap_err();
+        let why = "another process listens";
+        assert!(live.to_string().contains(why), "{live}");
+        drop(listener);
+        let other = fixture.folder.path().join("other.sock");
+        std::fs::rename(fixture.socket(), &other).unwrap();
+        std::os::unix::fs::symlink(&other, fixture.socket()).unwrap();
+        let link = fixture.start(DecisionLog::none()).await.unwrap_err();
+        assert!(link.to_string().contains("not a socket"), "{link}");
+        // Nothing else is left behind.
+        let mut names: Vec<_> = std::fs::read_dir(fixture.folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["keys.json", "other.sock", "verify.sock"]);
+    });
+}
+
+#[test]
 fn tls_admits_the_pinned_proxy_only() {
     runtime().block_on(async {
         let fixture = Fixture::new();

@@ -48,19 +48,23 @@ async fn serve(config: Config, path: &Path) -> Result<Exit, Failure> {
     if let Some(address) = daemon.admin_address() {
         out::log(&format!("listening on {address} for operators"));
     }
-    loop {
-        let received = signals.next().await;
-        if received.number == HANGUP && cfg!(unix) {
-            // Logged, and the current configuration remains.
-            let _ = daemon.reload().await;
-            continue;
-        }
-        daemon.stop(STOP_TIMEOUT).await;
-        return Ok(match received.asks_to_stop() {
-            true => Exit::Success,
-            false => Exit::Stopped(received),
-        });
+    let mut received = signals.next().await;
+    while received.number == HANGUP && cfg!(unix) {
+        received = tokio::select! {
+            // A signal that has arrived meanwhile: a stop does not wait for keys, and a further reload starts again.
+            received = signals.next() => received,
+            received = async {
+                // Logged, and the current configuration remains.
+                let _ = daemon.reload().await;
+                std::future::pending().await
+            } => received,
+        };
     }
+    daemon.stop(STOP_TIMEOUT).await;
+    Ok(match received.asks_to_stop() {
+        true => Exit::Success,
+        false => Exit::Stopped(received),
+    })
 }
 
 /// A decision takes a second at most.
