@@ -28,15 +28,13 @@ impl<'a> JoseHeader<'a> {
         if header.has_extension || !header.token_type.as_deref().is_none_or(is_access_token) {
             return Err(Reason::HeaderUnsupported);
         }
-        if !header.key_id.as_deref().is_some_and(is_key_id) {
-            return Err(Reason::KeyUnknown);
-        }
         Ok(header)
     }
 
     /// The key id: 1 to 128 characters of base64url.
-    pub(crate) fn key_id(&self) -> &str {
-        self.key_id.as_deref().unwrap_or_default()
+    pub(crate) fn key_id(&self) -> Result<&str, Reason> {
+        let key_id = self.key_id.as_deref().filter(|key_id| is_key_id(key_id));
+        key_id.ok_or(Reason::KeyUnknown)
     }
 }
 

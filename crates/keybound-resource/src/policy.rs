@@ -116,7 +116,7 @@ impl Policy {
             return Err(Reason::TokenNotYetValid);
         }
         if let Some(max_age) = self.max_age {
-            let issued_at = caller.issued_at.ok_or(Reason::TokenMalformed)?;
+            let issued_at = caller.issued_at.ok_or(Reason::ClaimsMalformed)?;
             if now >= issued_at.saturating_add(max_age).saturating_add(self.skew) {
                 return Err(Reason::TokenTooOld);
             }
@@ -169,14 +169,14 @@ fn caller(
     certificate: &ClientCertificate,
 ) -> Result<Caller, Reason> {
     let object = match &claims.object {
-        Some(object) => Some(Guid::parse(object).ok_or(Reason::TokenMalformed)?),
+        Some(object) => Some(Guid::parse(object).ok_or(Reason::ClaimsMalformed)?),
         None => None,
     };
     let text = |claim: &Option<Cow<'_, str>>| claim.as_deref().map(Into::into);
     Ok(Caller {
         tenant,
         client: client(claims, version)
-            .ok_or(Reason::TokenMalformed)?
+            .ok_or(Reason::ClaimsMalformed)?
             .into(),
         object,
         roles: claims.roles.iter().map(|role| (&**role).into()).collect(),
@@ -190,7 +190,7 @@ fn caller(
         audience: audience.into(),
         issued_at: claims.issued_at,
         not_before: claims.not_before,
-        expires: claims.expires.ok_or(Reason::TokenMalformed)?,
+        expires: claims.expires.ok_or(Reason::ClaimsMalformed)?,
         thumbprint: certificate.thumbprint().clone(),
     })
 }

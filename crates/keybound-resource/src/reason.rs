@@ -54,6 +54,8 @@ pub enum Reason {
     SignatureInvalid,
     /// The token is for another resource.
     AudienceMismatch,
+    /// A claim that identifies the caller, or a date, is missing, malformed or contradicts another one.
+    ClaimsMalformed,
     /// The token has expired.
     TokenExpired,
     /// The token is not valid yet.
@@ -76,7 +78,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::TokenMissing,
         Self::AuthorizationRepeated,
         Self::AuthorizationMalformed,
@@ -102,6 +104,7 @@ impl Reason {
         Self::KeysUnavailable,
         Self::SignatureInvalid,
         Self::AudienceMismatch,
+        Self::ClaimsMalformed,
         Self::TokenExpired,
         Self::TokenNotYetValid,
         Self::TokenTooOld,
@@ -170,6 +173,7 @@ impl Reason {
             Self::KeysUnavailable => ("keys_unavailable", 503, "the issuer's keys are not available"),
             Self::SignatureInvalid => ("signature_invalid", 401, "the token's signature is invalid"),
             Self::AudienceMismatch => ("audience_mismatch", 401, "the token is for another resource"),
+            Self::ClaimsMalformed => ("claims_malformed", 401, "a claim of the token is missing or malformed"),
             Self::TokenExpired => ("token_expired", 401, "the token has expired"),
             Self::TokenNotYetValid => ("token_not_yet_valid", 401, "the token is not valid yet"),
             Self::TokenTooOld => ("token_too_old", 401, "the token was issued too long ago"),

@@ -203,7 +203,7 @@ impl Inner {
         certificate.check(now, self.policy.skew)?;
         check_binding(certificate, claims.confirmation.as_deref())?;
         let token_issuer = self.policy.token_issuer(&claims)?;
-        let found = self.keys.find(&token_issuer, header.key_id(), now);
+        let found = self.keys.find(&token_issuer, header.key_id()?, now);
         let found = found.map_err(|(reason, keys)| Rejection {
             reason,
             keys: Some(keys),

@@ -1,6 +1,8 @@
+mod facts;
+
 use crate::metrics::Metrics;
 use crate::{Apis, Config, ConfigError};
-use keybound_core::{UnverifiedJwt, X5tS256, printable};
+use facts::Facts;
 use keybound_resource::{ClientCertificate, Reason, SharedKeys};
 use serde::Serialize;
 
@@ -72,7 +74,9 @@ pub async fn explain(
     let verified = api.verifier.authenticate(authorization, &parsed).await;
     let refusal = verified.as_ref().err();
     let reason = refusal.map(keybound_resource::Refusal::reason);
-    let facts = Facts::new(authorization, certificate);
+    let policy = config.apis.iter().find(|policy| policy.name() == api.name);
+    let policy = policy.ok_or_else(|| ConfigError::new(format!("no API has the host {host}")))?;
+    let facts = Facts::new(authorization, certificate, policy);
     Ok(Explanation {
         host: api.name.clone(),
         accepted: reason.is_none(),
@@ -83,44 +87,8 @@ pub async fn explain(
     })
 }
 
-/// What token and certificate claim, for the texts. Nothing of it is verified here.
-struct Facts {
-    jwt: Option<UnverifiedJwt>,
-    thumbprint: Option<String>,
-}
-
-impl Facts {
-    fn new(authorization: &str, certificate: Option<&[u8]>) -> Self {
-        let token = authorization.rsplit(' ').next().unwrap_or_default();
-        Self {
-            jwt: UnverifiedJwt::parse(token),
-            thumbprint: certificate.map(|der| X5tS256::of_der(der).as_str().to_owned()),
-        }
-    }
-
-    fn claim(&self, name: &str) -> String {
-        let text = self.jwt.as_ref().and_then(|jwt| jwt.text(name));
-        match text {
-            Some(text) => format!("{name} is {}", printable(text, MAX_CLAIM)),
-            None => format!("{name} is missing or no text"),
-        }
-    }
-
-    fn binding(&self) -> String {
-        let named = self.jwt.as_ref().and_then(UnverifiedJwt::confirmation);
-        let named = named.map_or_else(
-            || "the token names no certificate".to_owned(),
-            |named| format!("the token names the certificate {}", printable(named, 64)),
-        );
-        match &self.thumbprint {
-            None => format!("{named}; the connection has none"),
-            Some(presented) => format!("{named}; the connection has {presented}"),
-        }
-    }
-}
-
 /// The verifier returns the first reason, and its steps have a fixed order: those before it passed, those after it were not reached.
-fn steps(reason: Option<Reason>, facts: &Facts) -> Vec<Step> {
+fn steps(reason: Option<Reason>, facts: &Facts<'_>) -> Vec<Step> {
     let failed = reason.map(|reason| (step_of(reason), reason));
     let position = failed.and_then(|(name, _)| STEPS.iter().position(|step| *step == name));
     STEPS
@@ -146,33 +114,20 @@ fn steps(reason: Option<Reason>, facts: &Facts) -> Vec<Step> {
         .collect()
 }
 
-fn text(step: &str, facts: &Facts) -> String {
+fn text(step: &str, facts: &Facts<'_>) -> String {
     match step {
         "header" => "one Authorization header with one accepted scheme and one token".to_owned(),
         "form" => "a signed JWT of at most 16 KiB, RS256, without extensions".to_owned(),
-        "certificate" => match &facts.thumbprint {
-            Some(thumbprint) => {
-                format!("the certificate {thumbprint}, valid now, with a strong key")
-            }
-            None => "the connection has none".to_owned(),
-        },
+        "certificate" => facts.certificate(),
         "binding" => facts.binding(),
-        "issuer" => format!("{}, {}", facts.claim("iss"), facts.claim("tid")),
-        "key" => "the key id is that of a key which the issuer publishes for its tokens".to_owned(),
+        "issuer" => facts.issuer(),
+        "key" => facts.key_id(),
         "signature" => "RSASSA-PKCS1-v1_5 with SHA-256".to_owned(),
-        "audience" => facts.claim("aud"),
-        "dates" => "nbf, iat and exp, with the configured skew".to_owned(),
-        "names" => {
-            "CN and DC of the certificate, and its issuer, if the policy requires those of a managed identity, and trusted issuers"
-                .to_owned()
-        }
-        _ => format!(
-            "clients, kind of token and roles of the policy; {}",
-            match facts.jwt.as_ref().and_then(|jwt| jwt.text("appid")) {
-                Some(_) => facts.claim("appid"),
-                None => facts.claim("azp"),
-            }
-        ),
+        "audience" => facts.audience(),
+        "claims" => facts.claims(&["ver", "exp"], &["appid", "azp", "oid", "iat"]),
+        "dates" => facts.dates(),
+        "names" => facts.names(),
+        _ => facts.rights(),
     }
 }
 
@@ -193,6 +148,7 @@ fn step_of(reason: Reason) -> &'static str {
         Reason::KeyUnknown | Reason::KeyIssuerMismatch | Reason::KeysUnavailable => "key",
         Reason::SignatureInvalid => "signature",
         Reason::AudienceMismatch => "audience",
+        Reason::ClaimsMalformed => "claims",
         Reason::TokenExpired | Reason::TokenNotYetValid | Reason::TokenTooOld => "dates",
         Reason::CertificateNames | Reason::CertificateUntrusted => "names",
         Reason::ClientNotAllowed
@@ -201,13 +157,12 @@ fn step_of(reason: Reason) -> &'static str {
         | Reason::ScopeMissing
         | Reason::InsufficientClaims
         | Reason::AccessRevoked => "rights",
-        // A claim that is missing or contradicts another is found after the audience, and named as a malformed token too.
         _ => "form",
     }
 }
 
 /// The names, in the order of the verification.
-const STEPS: [&str; 11] = [
+const STEPS: [&str; 12] = [
     "header",
     "form",
     "certificate",
@@ -216,11 +171,11 @@ const STEPS: [&str; 11] = [
     "key",
     "signature",
     "audience",
+    "claims",
     "dates",
     "names",
     "rights",
 ];
-const MAX_CLAIM: usize = 200;
 
 #[cfg(test)]
 mod tests {
