@@ -7,7 +7,7 @@ use crate::{CertificateError, ClientCertificate};
 use certificate_text::CertificateText;
 use http::{Extensions, HeaderMap, HeaderName};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A header in which a proxy that ends TLS passes on the certificate of the client.
 ///
@@ -185,13 +185,9 @@ pub(crate) fn parse(
 }
 
 /// Parsed certificates by the value of the header: a proxy sends the same one with each request of a connection. Bounded in bytes.
-struct ParsedCertificates(Option<Cache<ClientCertificate>>);
-
-impl Default for ParsedCertificates {
-    fn default() -> Self {
-        Self(Cache::new(MAX_CACHED, Hashed::Samples))
-    }
-}
+/// Allocated with the first one.
+#[derive(Default)]
+struct ParsedCertificates(OnceLock<Option<Cache<ClientCertificate>>>);
 
 impl ParsedCertificates {
     fn get_or_parse(
@@ -199,20 +195,24 @@ impl ParsedCertificates {
         value: &[u8],
         parse: impl FnOnce() -> Result<Option<ClientCertificate>, CertificateError>,
     ) -> Result<Option<ClientCertificate>, CertificateError> {
-        let Some(cache) = &self.0 else {
-            return parse();
-        };
-        if let Some(known) = cache.read(value, ClientCertificate::clone) {
+        let cache = self.0.get().and_then(Option::as_ref);
+        if let Some(known) = cache.and_then(|cache| cache.read(value, ClientCertificate::clone)) {
             return Ok(Some(known));
         }
         let parsed = parse()?;
         if let Some(certificate) = &parsed
             && value.len() <= MAX_CACHED_VALUE
+            && let Some(cache) = self.allocated()
         {
             let size = certificate.certificate().der().len() + PARSED;
             cache.insert(value, certificate.clone(), size);
         }
         Ok(parsed)
+    }
+
+    fn allocated(&self) -> Option<&Cache<ClientCertificate>> {
+        let new = || Cache::new(MAX_CACHED, Hashed::Samples);
+        self.0.get_or_init(new).as_ref()
     }
 }
 
@@ -241,7 +241,7 @@ mod tests {
     fn memory_of_parsed_certificates_is_bounded() {
         let known = ParsedCertificates::default();
         parse_in_turn(&known, 20_000);
-        let bytes = known.0.unwrap().bytes();
+        let bytes = known.allocated().unwrap().bytes();
         assert!((MAX_CACHED / 2..MAX_CACHED).contains(&bytes), "{bytes}");
     }
 
