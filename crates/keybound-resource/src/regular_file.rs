@@ -48,7 +48,7 @@ mod tests {
         assert!(read(folder.path(), 4).is_err());
     }
 
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     #[test]
     fn pipes_and_devices_are_refused_at_once() {
         use rustix::fs::{CWD, FileType, Mode, mknodat};
