@@ -23,7 +23,9 @@ pub use keybound_emulator::fuzz::{
     token_not_after as emulator_token_not_after,
 };
 pub use proxies::{environment_proxy, proxy_response, system_proxy};
-pub use resource::{resource_certificate_header, resource_key_set, resource_token, resource_xfcc};
+pub use resource::{
+    resource_certificate_header, resource_key_set, resource_metadata, resource_token, resource_xfcc,
+};
 pub use responses::{compute_document, credential, metadata, service_error, token_response};
 pub use sources::{arc_challenge, source_environment, source_response};
 pub use texts::{challenge, claims, endpoint, guid, identity, redact, scope, thumbprint};
@@ -59,6 +61,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("redact", redact),
     ("resource_certificate_header", resource_certificate_header),
     ("resource_key_set", resource_key_set),
+    ("resource_metadata", resource_metadata),
     ("resource_token", resource_token),
     ("resource_xfcc", resource_xfcc),
     ("rsa_public_blob", rsa_public_blob),

@@ -6,9 +6,12 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use keybound_core::Challenge;
 use keybound_resource::source::{CertificateSource as _, ForwardedCertificate, TrustedPeers};
 use keybound_resource::{
-    Authorization, ClientCertificate, Guid, KeyFile, KeySet, Keys, Schemes, Verifier,
+    Authorization, ClientCertificate, FetchFuture, Guid, Issuer, KeyFetcher, KeyFile, KeySet, Keys,
+    Schemes, TokenVersion, Verifier,
 };
-use std::sync::LazyLock;
+use std::pin::pin;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::task::{Context, Poll, Waker};
 
 /// The `Authorization` header of a request to a resource. Input that does not start with a scheme is the claims of a token with a known
 /// key. No token is accepted, as the key signs none.
@@ -90,6 +93,56 @@ pub fn resource_key_set(data: &[u8]) {
     }
 }
 
+/// An issuer's metadata document. Nothing is fetched from another host.
+pub fn resource_metadata(data: &[u8]) {
+    let fetched = Arc::new(Mutex::new(Vec::new()));
+    let issuer = FakeIssuer {
+        metadata: data.to_vec(),
+        fetched: Arc::clone(&fetched),
+    };
+    let verifier = Verifier::builder()
+        .audience("api://orders")
+        .tenant(Guid::parse(TENANT).expect("a GUID"))
+        .issuer(Issuer::new(TokenVersion::V2, ISSUER, METADATA))
+        .keys(Keys::discovered(issuer))
+        .cache_bytes(0)
+        .clock(Frozen)
+        .build()
+        .expect("a verifier");
+    let refresh = verifier.due_key_refresh().expect("there are no keys");
+    let result = pin!(refresh.run()).poll(&mut Context::from_waker(Waker::noop()));
+    let Poll::Ready(result) = result else {
+        panic!("the fake issuer responds at once");
+    };
+    assert_eq!(verifier.has_keys(), result.is_ok());
+    for keys in verifier.key_status() {
+        assert_printable(keys.error().unwrap_or_default());
+    }
+    let fetched = fetched.lock().expect("no test panicked");
+    assert!(fetched.len() <= 2);
+    for url in &*fetched {
+        assert!(url.starts_with("https://login.example/"), "{url}");
+    }
+}
+
+/// Its metadata, and a key set at any other URL.
+struct FakeIssuer {
+    metadata: Vec<u8>,
+    fetched: Arc<Mutex<Vec<String>>>,
+}
+
+impl KeyFetcher for FakeIssuer {
+    fn fetch<'a>(&'a self, url: &'a str) -> FetchFuture<'a> {
+        let mut fetched = self.fetched.lock().expect("no test panicked");
+        let document = match fetched.is_empty() {
+            true => self.metadata.clone(),
+            false => include_bytes!("../../seeds/resource_key_set/entra").to_vec(),
+        };
+        fetched.push(url.to_owned());
+        Box::pin(async { Ok(document) })
+    }
+}
+
 fn forwarded(
     source: &ForwardedCertificate,
     header: &'static str,
@@ -135,6 +188,8 @@ impl keybound_resource::Clock for Frozen {
     }
 }
 
+const ISSUER: &str = "https://login.example/{tenantid}/v2.0";
+const METADATA: &str = "https://login.example/{tenantid}/v2.0/.well-known/openid-configuration";
 /// `{"alg":"RS256","kid":"1","typ":"JWT"}`
 const HEADER: &str = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEiLCJ0eXAiOiJKV1QifQ";
 
@@ -159,6 +214,14 @@ mod tests {
             .verify(header.as_str(), &*CLIENT_CERTIFICATE)
             .unwrap_err();
         assert_eq!(refusal.reason(), Reason::SignatureInvalid);
+    }
+
+    #[test]
+    fn metadata_leads_to_the_keys() {
+        let seed = seed!("resource_metadata/own_host");
+        resource_metadata(seed);
+        let text = String::from_utf8_lossy(seed);
+        assert!(text.contains(&format!("https://login.example/{TENANT}/v2.0")));
     }
 
     #[test]

@@ -27,7 +27,7 @@ macro_rules! smoke {
 smoke! {
     arc_challenge attestation_token certificate challenge claims compute_document credential emulator_attestation emulator_config emulator_csr
     emulator_fault emulator_request emulator_source emulator_token_not_after endpoint environment_proxy guid identity jwt metadata proxy_response redact
-    resource_certificate_header resource_key_set resource_token resource_xfcc rsa_public_blob scope server_handshake service_error signing_request source_environment source_response system_proxy
+    resource_certificate_header resource_key_set resource_metadata resource_token resource_xfcc rsa_public_blob scope server_handshake service_error signing_request source_environment source_response system_proxy
     thumbprint token_response trust_anchors verify_check_request verify_config
 }
 
