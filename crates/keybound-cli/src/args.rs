@@ -18,7 +18,7 @@ pub(crate) use app::AppArgs;
 pub(crate) use attestation::{AttestationArgs, AttestationCommand, LibraryArgs, ProbeArgs};
 pub(crate) use call::{CallArgs, CallOutput};
 pub(crate) use capabilities::CapabilitiesArgs;
-pub(crate) use doctor::{CloudEndpoint, DoctorArgs};
+pub(crate) use doctor::{ChosenAuthority, DoctorArgs};
 pub(crate) use emulator::{AttestationChoice, EmulatorArgs};
 pub(crate) use host::{HostArgs, TargetArgs};
 pub(crate) use selftest::{SelftestArgs, SelftestOutput};

@@ -60,6 +60,46 @@ fn prints_names_of_variables_and_not_their_values() {
     }
 }
 
+/// In a healthy pod no check fails, and nothing is sent to IMDS.
+#[test]
+fn checks_what_workload_identity_needs() {
+    let emulated = Emulated::in_this_process();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    let transcript = include_str!("transcripts/doctor-workload-identity.txt");
+    let token = transcript.lines().find(|line| line.starts_with("eyJ"));
+    std::fs::write(&file, token.unwrap()).unwrap();
+    let flags = ["doctor", "--workload-identity", "--bearer", "--json"];
+    let sts = emulated.named("sts").trim_end_matches('/');
+    let id = "5a5a5a5a-0000-4000-8000-000000000001";
+    for (file, status, federated) in [
+        (file.to_str().unwrap(), 0, "ok"),
+        ("/nowhere", 1, "problem"),
+        ("", 1, "problem"),
+    ] {
+        let mut command = emulated.keybound(&[&flags[..], &["--authority", sts]].concat());
+        command.env("AZURE_FEDERATED_TOKEN_FILE", file);
+        let run = support::run(command.envs([("AZURE_TENANT_ID", id), ("AZURE_CLIENT_ID", id)]));
+        assert_eq!(run.status, Some(status), "{run:#?}");
+        let report = run.json();
+        for (check, result) in [
+            ("source", "skipped"),
+            ("imds", "skipped"),
+            ("machine", "skipped"),
+            ("federated", federated),
+            ("dns", "ok"),
+            ("tls", "ok"),
+            ("clock", "ok"),
+        ] {
+            let found = find(&report["checks"], "check", check);
+            assert_eq!(found["result"], result, "{check}: {run:#?}");
+        }
+    }
+    let records = emulated.records();
+    let mut legs = records.iter().map(|record| record.leg);
+    assert!(legs.all(|leg| leg == "unknown"), "{records:#?}");
+}
+
 /// A terminal shows styles, unless `NO_COLOR` or the kind of the terminal forbids them; nothing else does.
 #[cfg(unix)]
 #[test]

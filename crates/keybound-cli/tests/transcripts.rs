@@ -192,6 +192,7 @@ keybound_testing::cases! {
     doctor_v1_only
     doctor_v2_disabled
     doctor_workload_identity
+    doctor_workload_identity_bearer
     get_token_app
     get_token_app_other_identity
     get_token_verbose
@@ -233,6 +234,8 @@ keybound_testing::cases! {
     usage_call_user_information
     usage_capabilities_imds
     usage_claims
+    usage_doctor_bearer
+    usage_doctor_other_source
     usage_doctor_source
     usage_doctor_token_endpoint
     usage_emulator_command_without_exec

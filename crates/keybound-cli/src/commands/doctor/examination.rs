@@ -2,17 +2,18 @@ mod network;
 mod source;
 
 use super::clock::{self, ServiceTime};
-use super::federated::WorkloadIdentity;
+use super::federated::{self, WorkloadIdentity};
 use super::progress::Progress;
 use super::variables::Variables;
 use super::{host, proxies};
-use crate::args::{CloudEndpoint, DoctorArgs};
+use crate::args::{ChosenAuthority, DoctorArgs};
 use crate::diagnosis::{Finding, Level, attestation_library, imds_version};
 use crate::failure::Failure;
 use crate::session;
 use keybound::capabilities::Capabilities;
 use keybound::tls::{ProxyConfig, TrustAnchors};
 use keybound::{Environment, ErrorKind, ManagedIdentityClient, ManagedIdentityClientBuilder};
+use keybound_core::Authority;
 use network::Network;
 use std::io;
 use std::time::{Duration, Instant};
@@ -26,7 +27,7 @@ pub(super) struct Examination<'a> {
     proxy: ProxyConfig,
     variables: Variables,
     token_endpoint: Option<Url>,
-    cloud: CloudEndpoint,
+    authority: ChosenAuthority,
     started: Instant,
     progress: Progress,
 }
@@ -47,7 +48,11 @@ impl<'a> Examination<'a> {
     /// [`Failure::Usage`] if a value is malformed or a file cannot be read; those of [`session::client_builder`].
     pub(super) fn new(args: &'a DoctorArgs) -> Result<Self, Failure> {
         session::check_host_effects(&args.host, args.source)?;
-        let trust = session::trust(&args.host, None)?;
+        args.check_effects()?;
+        let authority = args.authority(variable(AUTHORITY).as_deref())?.authority;
+        let connected = authority.as_ref().map(Authority::origin);
+        let connected = connected.ok().filter(|_| args.workload_identity);
+        let trust = session::trust(&args.host, connected)?;
         let builder = session::client_builder(&args.host, trust.clone())?;
         Self::with(args, trust, builder, Variables::of_process())
     }
@@ -66,8 +71,6 @@ impl<'a> Examination<'a> {
             Some(source) => client.managed_identity_source(source.into()),
             None => client,
         };
-        let authority = std::env::var_os("AZURE_AUTHORITY_HOST");
-        let authority = authority.map(|url| url.to_string_lossy().into_owned());
         Ok(Self {
             args,
             // Each check shows what happens now.
@@ -79,7 +82,7 @@ impl<'a> Examination<'a> {
             proxy: Environment::from_process().proxy(),
             variables,
             token_endpoint: args.token_endpoint()?,
-            cloud: args.cloud_endpoint(authority.as_deref())?,
+            authority: args.authority(variable(AUTHORITY).as_deref())?,
             started: Instant::now(),
             progress: Progress::default(),
         })
@@ -93,7 +96,7 @@ impl<'a> Examination<'a> {
     pub(super) async fn run(&self) -> Vec<Check> {
         let checks = async {
             tokio::join!(
-                self.timed("imds", self.client.capabilities_within(self.limit())),
+                self.timed("imds", self.capabilities()),
                 self.timed("attestation", self.attestation()),
                 self.timed("federated", self.federated()),
                 self.timed("source", self.connect_source()),
@@ -115,7 +118,7 @@ impl<'a> Examination<'a> {
 
     fn results(
         &self,
-        (found, elapsed): Timed<Capabilities>,
+        (found, elapsed): Timed<Option<Capabilities>>,
         attestation: Timed<Finding>,
         federated: Timed<Finding>,
         connected: Timed<Option<io::Result<()>>>,
@@ -132,23 +135,26 @@ impl<'a> Examination<'a> {
             elapsed: (finding.level != Level::Skipped).then_some(elapsed),
             ..check(name, finding)
         };
-        let imds = transient_as_warning(imds_version(&found, args.bearer));
-        let imds = host::with_workload_identity(imds, self.variables.names());
-        let binding = host::binding(&found, &imds, args.bearer, args.host.min_strength.into());
+        let v2_disabled = found.as_ref().is_some_and(|found| found.imds_v2_disabled);
+        let source_elapsed = connected.0.is_some().then_some(connected.1);
+        let [of_source, imds, machine, binding] = match found {
+            Some(found) => self.of_identity(&found, connected.0, federated.0.level),
+            None => [(); 4].map(|()| Finding::skipped(NO_IDENTITY)),
+        };
         let times = time_of_imds.into_iter().chain(network.time);
         let set = self.variables.names();
         let source = self.source_address();
         vec![
             Check {
-                elapsed: connected.0.is_some().then_some(connected.1),
-                ..check("source", host::source(&found, set, connected.0))
+                elapsed: source_elapsed,
+                ..check("source", of_source)
             },
             check(
                 "environment",
-                host::environment(set, found.imds_v2_disabled && !args.bearer),
+                host::environment(set, v2_disabled && !args.bearer, &self.authority.authority),
             ),
             timed("imds", (imds, elapsed)),
-            check("machine", host::machine(&found)),
+            check("machine", machine),
             check("binding", binding),
             timed("attestation", attestation),
             timed("certificates", network.certificates),
@@ -163,6 +169,29 @@ impl<'a> Examination<'a> {
         ]
     }
 
+    /// The findings about the managed identity: source, IMDS, machine, binding.
+    fn of_identity(
+        &self,
+        found: &Capabilities,
+        connected: Option<io::Result<()>>,
+        federated: Level,
+    ) -> [Finding; 4] {
+        let args = self.args;
+        let imds = transient_as_warning(imds_version(found, args.bearer));
+        let imds = host::with_workload_identity(imds, federated, args.bearer);
+        let binding = host::binding(found, &imds, args.bearer, args.host.min_strength.into());
+        let source = host::source(found, self.variables.names(), connected);
+        [source, imds, host::machine(found), binding]
+    }
+
+    /// `None` if tokens do not depend on the managed identity.
+    async fn capabilities(&self) -> Option<Capabilities> {
+        match self.args.workload_identity {
+            true => None,
+            false => Some(self.client.capabilities_within(self.limit()).await),
+        }
+    }
+
     async fn attestation(&self) -> Finding {
         if self.args.bearer {
             return Finding::skipped("plain bearer tokens need no attested key");
@@ -171,9 +200,13 @@ impl<'a> Examination<'a> {
     }
 
     async fn federated(&self) -> Finding {
-        let lookup = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
-        let workload_identity = WorkloadIdentity::new(lookup);
-        workload_identity.examine(self.limit()).await
+        let authority = self.authority.authority.as_ref().ok();
+        let workload_identity = WorkloadIdentity::new(variable, authority);
+        let finding = workload_identity.examine(self.limit()).await;
+        match self.args.workload_identity {
+            true => federated::required(finding),
+            false => finding,
+        }
     }
 
     /// The time for a check that starts now.
@@ -193,6 +226,11 @@ impl<'a> Examination<'a> {
     }
 }
 
+/// Invalid Unicode is replaced, as in the library.
+fn variable(name: &str) -> Option<String> {
+    Some(std::env::var_os(name)?.to_string_lossy().into_owned())
+}
+
 /// An error that requests retry, which this program does not: tokens may work.
 pub(super) fn transient_as_warning(finding: Finding) -> Finding {
     match &finding.error {
@@ -206,6 +244,9 @@ pub(super) fn transient_as_warning(finding: Finding) -> Finding {
 }
 
 type Timed<T> = (T, Duration);
+
+const AUTHORITY: &str = "AZURE_AUTHORITY_HOST";
+const NO_IDENTITY: &str = "AKS workload identity needs no managed identity";
 
 /// The names of all checks, in the order of the report.
 pub(super) const CHECKS: [&str; 12] = [

@@ -1,9 +1,9 @@
 //! What AKS workload identity configures: its variables, and the token file, whose token is the assertion.
-use crate::diagnosis::{Finding, run_blocking};
+use crate::diagnosis::{Finding, Level, run_blocking};
 use crate::session::read_bounded;
 use crate::text::{rfc3339, span};
 use keybound::{Clock as _, Guid, Stage, SystemClock, UnverifiedJwt};
-use keybound_core::{Authority, Cloud, MAX_JWT, SecretString, printable, redact};
+use keybound_core::{Authority, MAX_JWT, SecretString, printable, redact};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io;
@@ -16,17 +16,21 @@ pub(super) struct WorkloadIdentity {
     token_file: Option<String>,
     client_id: Option<String>,
     tenant_id: Option<String>,
-    authority: Option<String>,
+    /// The audience of the authority; `None` if `AZURE_AUTHORITY_HOST` is malformed.
+    audience: Option<String>,
 }
 
 impl WorkloadIdentity {
-    pub(super) fn new(lookup: impl Fn(&str) -> Option<String>) -> Self {
+    pub(super) fn new(
+        lookup: impl Fn(&str) -> Option<String>,
+        authority: Option<&Authority>,
+    ) -> Self {
         let lookup = |name| lookup(name).filter(|value| !value.is_empty());
         Self {
             token_file: lookup(TOKEN_FILE),
             client_id: lookup(CLIENT),
             tenant_id: lookup(TENANT),
-            authority: lookup(AUTHORITY),
+            audience: authority.map(|authority| authority.exchange_audience().to_owned()),
         }
     }
 
@@ -53,24 +57,29 @@ impl WorkloadIdentity {
                 None => return Finding::warning(format!("{name} is not set"), CREATE_POD),
             }
         }
-        let authority = match self.authority.as_deref().map(Authority::parse) {
-            None => Authority::of_cloud(Cloud::Public),
-            Some(Ok(authority)) => authority,
-            Some(Err(_)) => {
-                let detail = format!("{AUTHORITY} is not an https URL of a host");
-                return Finding::warning(
-                    detail,
-                    "correct or unset it, as in https://login.microsoftonline.us",
-                );
-            }
+        let Some(audience) = &self.audience else {
+            let detail = "AZURE_AUTHORITY_HOST is malformed, by which the audience is known";
+            return Finding::warning(detail, "correct or unset it: see environment");
         };
         match read(Path::new(token_file)) {
-            Ok(token) => judge_token(&token, authority.exchange_audience(), now),
+            Ok(token) => judge_token(&token, audience, now),
             Err(error) => {
                 let detail = format!("the file of {TOKEN_FILE} cannot be used: {error}");
                 Finding::warning(detail, next_step(&error))
             }
         }
+    }
+}
+
+/// The finding for a request that needs workload identity: what is wrong is a problem.
+pub(super) fn required(finding: Finding) -> Finding {
+    match finding.level {
+        Level::Ok => finding,
+        Level::Skipped => Finding::problem(format!("{TOKEN_FILE} is not set"), CREATE_POD),
+        Level::Warning | Level::Problem => Finding {
+            level: Level::Problem,
+            ..finding
+        },
     }
 }
 
@@ -163,7 +172,6 @@ fn audiences(jwt: &UnverifiedJwt) -> Vec<&str> {
 const TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
 const CLIENT: &str = "AZURE_CLIENT_ID";
 const TENANT: &str = "AZURE_TENANT_ID";
-const AUTHORITY: &str = "AZURE_AUTHORITY_HOST";
 /// The variables and the file are added when a pod is created.
 const CREATE_POD: &str = "give the pod the label azure.workload.identity/use=true and its service account the annotation azure.workload.identity/client-id, and create the pod again";
 const NO_REGULAR_FILE: &str =

@@ -2,6 +2,7 @@
 use crate::diagnosis::{Finding, Level};
 use keybound::capabilities::{Capabilities, OperatingSystem, SourceReason};
 use keybound::{Error, ErrorKind, KeyStrength, Stage};
+use keybound_core::Authority;
 use std::io;
 
 /// The source of tokens, and why it is the source. `connected` is whether the endpoint of another source than IMDS accepts
@@ -48,21 +49,38 @@ pub(super) fn half_set(set: &[&'static str]) -> Option<&'static str> {
     }
 }
 
-/// Pods with AKS workload identity have no IMDS in general, and need none.
-pub(super) fn with_workload_identity(imds: Finding, set: &[&'static str]) -> Finding {
-    let is_set = set.contains(&"AZURE_FEDERATED_TOKEN_FILE");
-    match is_set && imds.level == Level::Problem {
-        true => imds.with_next_step(WORKLOAD_IDENTITY),
+/// Pods with AKS workload identity have no IMDS in general. For plain bearer tokens they need none, if the assertion is usable.
+pub(super) fn with_workload_identity(imds: Finding, federated: Level, bearer: bool) -> Finding {
+    let is_absent = imds.error.as_ref().is_some_and(|error| {
+        matches!(
+            error.kind(),
+            ErrorKind::Unreachable | ErrorKind::DeadlineExceeded
+        )
+    });
+    if federated == Level::Skipped || imds.level != Level::Problem {
+        return imds;
+    }
+    let imds = imds.with_next_step(WORKLOAD_IDENTITY);
+    match is_absent && bearer && federated == Level::Ok {
+        true => imds.into_warning(),
         false => imds,
     }
 }
 
-/// The names of the variables that are set.
-pub(super) fn environment(set: &[&'static str], v2_disabled: bool) -> Finding {
+/// The names of the variables that are set. `authority` is that of the environment, if it is used.
+pub(super) fn environment(
+    set: &[&'static str],
+    v2_disabled: bool,
+    authority: &keybound::Result<Authority>,
+) -> Finding {
     let names = names_of(set);
-    match v2_disabled {
-        false => Finding::ok(names),
-        true => Finding::warning(
+    match (v2_disabled, authority) {
+        (false, Ok(_)) => Finding::ok(names),
+        (_, Err(error)) => Finding::warning(
+            format!("AZURE_AUTHORITY_HOST is malformed: {error}; {names}"),
+            "correct or unset AZURE_AUTHORITY_HOST, as in https://login.microsoftonline.us",
+        ),
+        (true, Ok(_)) => Finding::warning(
             format!("MSAL_MI_DISABLE_IMDS_V2 disables bound tokens; {names}"),
             "unset MSAL_MI_DISABLE_IMDS_V2 if you need bound tokens",
         ),
@@ -164,6 +182,6 @@ fn on_or_off(value: Option<bool>) -> &'static str {
     }
 }
 
-const WORKLOAD_IDENTITY: &str = "AKS workload identity needs no IMDS: see federated, and use keybound get-token --workload-identity --bearer";
+const WORKLOAD_IDENTITY: &str = "AKS workload identity needs no IMDS: check it with keybound doctor --workload-identity --bearer, and use keybound get-token --workload-identity --bearer";
 const HALF_SET: &str = "if this host has such a source, turn on its managed identity, which sets both, or name the source (--source); otherwise unset the variable";
 const WINDOWS_ONLY: &str = "stronger keys need Windows: run on a Windows virtual machine with Trusted Launch, Secure Boot and virtual TPM, or request plain bearer tokens (--bearer); IMDS may reject weaker keys (--min-strength software --no-attestation)";

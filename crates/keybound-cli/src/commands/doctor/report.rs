@@ -37,6 +37,7 @@ struct Request {
     min_strength: Option<&'static str>,
     attestation: bool,
     simulated: bool,
+    workload_identity: bool,
 }
 
 /// What a check found, without secrets.
@@ -129,12 +130,17 @@ impl Request {
             min_strength: (!args.bearer).then_some(strength),
             attestation: !args.bearer && !args.host.no_attestation,
             simulated: args.host.simulated,
+            workload_identity: args.workload_identity,
         }
     }
 
     fn text(&self) -> String {
         let Some(strength) = self.min_strength else {
-            return "for plain bearer tokens".to_owned();
+            return match self.workload_identity {
+                true => "for plain bearer tokens of the app registration of AKS workload identity",
+                false => "for plain bearer tokens",
+            }
+            .to_owned();
         };
         let attested = match (self.simulated, self.attestation) {
             (true, _) => "simulated: proves nothing about Azure",

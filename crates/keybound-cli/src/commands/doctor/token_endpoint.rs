@@ -30,7 +30,7 @@ impl Connection<'_> {
             (Target::None(why), _) => return Finding::skipped(*why),
             (_, Err(_)) => return Finding::skipped(NO_PROXY),
             (_, Ok(true)) => return Finding::skipped("the proxy looks up the token endpoint"),
-            (Target::Url(url) | Target::Guess(url), Ok(false)) => url,
+            (Target::Url(url) | Target::Authority(url) | Target::Guess(url), Ok(false)) => url,
         };
         let Some(Host::Domain(name)) = url.host() else {
             return Finding::ok("the token endpoint is named by its address");
@@ -65,7 +65,7 @@ impl Connection<'_> {
             _ if dns.level == Level::Problem => {
                 return (Finding::skipped("the name has no known address"), None);
             }
-            Target::Url(url) | Target::Guess(url) => url,
+            Target::Url(url) | Target::Authority(url) | Target::Guess(url) => url,
         };
         let Ok(proxied) = self.proxied else {
             return (Finding::skipped(NO_PROXY), None);

@@ -3,7 +3,7 @@ use super::super::certificates;
 use super::super::clock::ServiceTime;
 use super::super::target::Target;
 use super::super::token_endpoint::Connection;
-use super::{Examination, Timed};
+use super::{Examination, Timed, variable};
 use crate::diagnosis::Finding;
 use crate::session;
 use keybound::store::StoredCertificate;
@@ -73,7 +73,13 @@ impl Examination<'_> {
     /// The token endpoint of the first certificate request or token request.
     fn target(&self, stored: &[StoredCertificate]) -> Target {
         if self.args.bearer {
-            return Target::None("plain bearer tokens need no token endpoint");
+            let is_required = self.args.workload_identity;
+            let is_configured =
+                variable("AZURE_FEDERATED_TOKEN_FILE").is_some_and(|file| !file.is_empty());
+            return match is_required || is_configured {
+                true => Target::of_workload_identity(&self.authority, is_required),
+                false => Target::None("plain bearer tokens need no token endpoint"),
+            };
         }
         if self.client.managed_identity_source() != ManagedIdentitySource::Imds {
             return Target::None("only IMDS has certificates for a token endpoint");
@@ -88,7 +94,7 @@ impl Examination<'_> {
         Target::of(
             named,
             session::has_loopback_imds(&self.args.host),
-            &self.cloud,
+            &self.authority,
         )
     }
 

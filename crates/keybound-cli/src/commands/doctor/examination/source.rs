@@ -1,7 +1,7 @@
 //! The source of tokens: its address, a connection to it, its time.
 use super::super::clock::{self, ServiceTime};
 use super::super::proxies::SourceAddress;
-use super::Examination;
+use super::{Examination, variable};
 use keybound::ManagedIdentitySource;
 use keybound_core::source::{SourceEndpoint, SourceVariables};
 use std::io;
@@ -11,7 +11,9 @@ use url::Url;
 impl Examination<'_> {
     /// The time of IMDS, by the header of a request that it rejects.
     pub(super) async fn time_of_imds(&self) -> Option<ServiceTime> {
-        if self.client.managed_identity_source() != ManagedIdentitySource::Imds {
+        if self.args.workload_identity
+            || self.client.managed_identity_source() != ManagedIdentitySource::Imds
+        {
             return None;
         }
         clock::time_of_imds(&self.imds(), self.limit()).await
@@ -23,8 +25,11 @@ impl Examination<'_> {
         configured.unwrap_or_else(default_imds)
     }
 
-    /// The address of the source; `None` if a variable of the source is missing or malformed.
+    /// The address of the source; `None` if it does not matter, or a variable of the source is missing or malformed.
     pub(super) fn source_address(&self) -> Option<SourceAddress> {
+        if self.args.workload_identity {
+            return None;
+        }
         let url = match self.client.managed_identity_source() {
             ManagedIdentitySource::Imds => self.imds(),
             _ => self.source_endpoint()?,
@@ -38,16 +43,17 @@ impl Examination<'_> {
 
     /// The address of another source than IMDS; `None` if a variable of it is missing or malformed.
     fn source_endpoint(&self) -> Option<Url> {
-        let lookup = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
-        let variables = SourceVariables::new(lookup, false);
+        let variables = SourceVariables::new(variable, false);
         let source = self.client.managed_identity_source();
         let endpoint = SourceEndpoint::new(source, &variables, &self.imds()).ok()?;
         Some(endpoint.origin())
     }
 
-    /// Connects to another source than IMDS, and sends nothing. `None` for IMDS, or if the address is not known.
+    /// Connects to another source than IMDS, and sends nothing. `None` for IMDS, or if the address is not known or does not matter.
     pub(super) async fn connect_source(&self) -> Option<io::Result<()>> {
-        if self.client.managed_identity_source() == ManagedIdentitySource::Imds {
+        if self.args.workload_identity
+            || self.client.managed_identity_source() == ManagedIdentitySource::Imds
+        {
             return None;
         }
         let url = self.source_endpoint()?;

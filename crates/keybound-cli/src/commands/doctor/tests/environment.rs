@@ -3,6 +3,8 @@ use super::super::host;
 use super::super::variables::Variables;
 use super::assert_finding;
 use crate::diagnosis::{Finding, Level};
+use keybound::{Error, ErrorKind, Stage};
+use keybound_core::{Authority, Cloud};
 
 #[test]
 fn finds_pairs_of_variables_of_which_one_is_missing() {
@@ -25,29 +27,59 @@ fn finds_pairs_of_variables_of_which_one_is_missing() {
 
 #[test]
 fn names_variables_and_warns_of_the_switch() {
-    for (set, disabled, level, part) in [
-        (&[][..], false, Level::Ok, "no variable"),
-        (&["A", "B"], false, Level::Ok, "set: A, B"),
-        (&["A"], true, Level::Warning, "disables bound tokens"),
+    let known = || Ok(Authority::of_cloud(Cloud::Public));
+    let malformed = || Authority::parse("http://swordfish");
+    for (set, disabled, authority, level, part) in [
+        (&[][..], false, known(), Level::Ok, "no variable"),
+        (&["A", "B"], false, known(), Level::Ok, "set: A, B"),
+        (
+            &["A"],
+            true,
+            known(),
+            Level::Warning,
+            "disables bound tokens",
+        ),
+        (
+            &["A"],
+            false,
+            malformed(),
+            Level::Warning,
+            "AZURE_AUTHORITY_HOST is malformed: the authority is not https",
+        ),
     ] {
-        assert_finding(&host::environment(set, disabled), level, part);
+        let finding = host::environment(set, disabled, &authority);
+        assert_finding(&finding, level, part);
+        assert!(!finding.detail.contains("swordfish"));
     }
 }
 
+/// A pod without IMDS is healthy if the assertion is, for bearer tokens.
 #[test]
-fn names_workload_identity_where_imds_does_not_respond() {
-    let problem = || Finding::problem("IMDS does not respond", "find it");
-    let token_file: &[&str] = &["AZURE_FEDERATED_TOKEN_FILE"];
-    for (finding, set, part) in [
-        (problem(), token_file, Some("--workload-identity")),
-        (problem(), &[], Some("find it")),
-        (Finding::ok("IMDS supports v2"), token_file, None),
+fn imds_may_be_absent_with_workload_identity() {
+    let problem = |kind| Finding::failed("why", Error::new(kind, Stage::Metadata, "why"));
+    let absent = || problem(ErrorKind::Unreachable);
+    for (finding, federated, bearer, level, names_option) in [
+        (absent(), Level::Ok, true, Level::Warning, true),
+        (absent(), Level::Ok, false, Level::Problem, true),
+        (absent(), Level::Warning, true, Level::Problem, true),
+        (absent(), Level::Skipped, true, Level::Problem, false),
+        (
+            problem(ErrorKind::NotImds),
+            Level::Ok,
+            true,
+            Level::Problem,
+            true,
+        ),
+        (Finding::ok("why"), Level::Ok, true, Level::Ok, false),
     ] {
-        let finding = host::with_workload_identity(finding, set);
-        let next_step = finding.next_step.as_deref();
-        assert_eq!(next_step.is_some(), part.is_some(), "{finding:?}");
-        let expected = part.unwrap_or_default();
-        assert!(next_step.unwrap_or_default().contains(expected));
+        let finding = host::with_workload_identity(finding, federated, bearer);
+        assert_finding(&finding, level, "why");
+        let next_step = finding.next_step.unwrap_or_default();
+        assert_eq!(
+            next_step.contains("--workload-identity"),
+            names_option,
+            "{next_step}"
+        );
     }
 }
 

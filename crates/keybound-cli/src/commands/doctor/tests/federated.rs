@@ -1,9 +1,10 @@
 //! AKS workload identity.
-use super::super::federated::WorkloadIdentity;
+use super::super::federated::{WorkloadIdentity, required};
 use super::assert_finding;
-use crate::diagnosis::Level;
+use crate::diagnosis::{Finding, Level};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use keybound_core::{Authority, Cloud};
 use serde_json::{Value, json};
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -47,20 +48,9 @@ fn checks_variables_before_the_file() {
             Level::Warning,
             "not a GUID",
         ),
-        (
-            "AZURE_AUTHORITY_HOST",
-            Some("http://swordfish"),
-            Level::Warning,
-            "not an https URL",
-        ),
-        (
-            "AZURE_AUTHORITY_HOST",
-            None,
-            Level::Warning,
-            "cannot be used",
-        ),
+        ("X", None, Level::Warning, "cannot be used"),
     ] {
-        let finding = WorkloadIdentity::new(change(name, value)).judge(now());
+        let finding = WorkloadIdentity::new(change(name, value), Some(&public())).judge(now());
         assert_finding(&finding, level, part);
         assert!(!format!("{finding:?}").contains("swordfish"), "{finding:?}");
     }
@@ -210,8 +200,52 @@ fn reads_regular_files_only() {
     assert!(!format!("{finding:?}").contains("swordfish"));
 }
 
-fn judge(file: &str) -> crate::diagnosis::Finding {
-    WorkloadIdentity::new(|name| variable(name, file)).judge(now())
+#[test]
+fn compares_the_audience_with_that_of_the_authority() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    let claims = json!({
+        "iss": "i", "sub": "s", "exp": NOW + 60, "aud": "api://AzureADTokenExchangeChina",
+    });
+    fs::write(&file, jwt(&claims)).unwrap();
+    let china = Authority::of_cloud(Cloud::China);
+    for (authority, level, part) in [
+        (
+            Some(&china),
+            Level::Ok,
+            "audience api://AzureADTokenExchangeChina",
+        ),
+        (
+            Some(&public()),
+            Level::Warning,
+            "and not api://AzureADTokenExchange",
+        ),
+        (None, Level::Warning, "AZURE_AUTHORITY_HOST is malformed"),
+    ] {
+        let lookup = |name: &str| variable(name, file.to_str().unwrap());
+        let finding = WorkloadIdentity::new(lookup, authority).judge(now());
+        assert_finding(&finding, level, part);
+    }
+}
+
+/// A request for a token of the app registration fails for what is wrong.
+#[test]
+fn is_a_problem_if_it_is_required() {
+    for (finding, level) in [
+        (Finding::skipped("x"), Level::Problem),
+        (Finding::warning("x", "y"), Level::Problem),
+        (Finding::ok("x"), Level::Ok),
+    ] {
+        assert_finding(&required(finding), level, "");
+    }
+}
+
+fn judge(file: &str) -> Finding {
+    WorkloadIdentity::new(|name| variable(name, file), Some(&public())).judge(now())
+}
+
+fn public() -> Authority {
+    Authority::of_cloud(Cloud::Public)
 }
 
 fn variable(name: &str, file: &str) -> Option<String> {

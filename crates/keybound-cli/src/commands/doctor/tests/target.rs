@@ -2,7 +2,7 @@
 use super::super::target::Target;
 use super::super::token_endpoint::Connection;
 use super::assert_finding;
-use crate::args::{Cli, CloudEndpoint, Command};
+use crate::args::{ChosenAuthority, Cli, Command};
 use crate::diagnosis::{Finding, Level};
 use crate::failure::Failure;
 use crate::session;
@@ -54,6 +54,11 @@ fn default_is_the_token_endpoint_of_the_cloud() {
             "mtlsauth.partner.microsoftonline.cn",
         ),
         (
+            &[],
+            Some("login.microsoftonline.us"),
+            "mtlsauth.microsoftonline.us",
+        ),
+        (
             &["--authority", "https://login.usgovcloudapi.net"],
             None,
             "mtlsauth.microsoftonline.us",
@@ -87,7 +92,9 @@ fn default_is_the_token_endpoint_of_the_cloud() {
 fn unknown_authority_of_the_environment_is_not_used() {
     for environment in [
         "https://login.stack.example",
-        "login.microsoftonline.us",
+        "https://login.microsoftonline.us:8443",
+        "https://login.microsoftonline.us/common",
+        "http://login.microsoftonline.us",
         "x",
     ] {
         let cloud = cloud(&[], Some(environment));
@@ -139,13 +146,46 @@ fn does_not_judge_an_endpoint_that_imds_did_not_name_by_the_allow_list() {
     }
 }
 
-fn cloud(flags: &[&str], environment: Option<&str>) -> CloudEndpoint {
+/// Of the authority that `get-token` uses.
+#[test]
+fn connects_to_the_authority_of_workload_identity() {
+    let flags = ["--bearer", "--workload-identity"];
+    for (options, environment, host) in [
+        (&[][..], None, Some("login.microsoftonline.com")),
+        (
+            &[],
+            Some("https://login.stack.example"),
+            Some("login.stack.example"),
+        ),
+        (
+            &["--cloud", "china"],
+            Some("x:y"),
+            Some("login.partner.microsoftonline.cn"),
+        ),
+        (
+            &["--authority", "https://sts.stack.example"],
+            None,
+            Some("sts.stack.example"),
+        ),
+        (&[], Some("https://login.microsoftonline.us/common"), None),
+    ] {
+        let chosen = cloud(&[&flags[..], options].concat(), environment);
+        let target = Target::of_workload_identity(&chosen, true);
+        assert_eq!(target.url().and_then(Url::host_str), host, "{options:?}");
+        assert_eq!(matches!(target, Target::Authority(_)), host.is_some());
+    }
+    let unknown = cloud(&["--bearer"], Some("https://login.stack.example"));
+    let target = Target::of_workload_identity(&unknown, false);
+    assert!(matches!(target, Target::None(_)), "{target:?}");
+}
+
+fn cloud(flags: &[&str], environment: Option<&str>) -> ChosenAuthority {
     endpoint(flags, environment).unwrap_or_else(|failure| panic!("{failure:?}"))
 }
 
-fn endpoint(flags: &[&str], environment: Option<&str>) -> Result<CloudEndpoint, Failure> {
+fn endpoint(flags: &[&str], environment: Option<&str>) -> Result<ChosenAuthority, Failure> {
     match Cli::parse_from([&["keybound", "doctor"], flags].concat()).command {
-        Command::Doctor(args) => args.cloud_endpoint(environment),
+        Command::Doctor(args) => args.authority(environment),
         other => panic!("{other:?}"),
     }
 }
