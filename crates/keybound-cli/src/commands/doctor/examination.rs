@@ -7,7 +7,7 @@ use super::progress::Progress;
 use super::variables::Variables;
 use super::{host, proxies};
 use crate::args::{ChosenAuthority, DoctorArgs};
-use crate::diagnosis::{Finding, Level, attestation_library, imds_version};
+use crate::diagnosis::{Finding, Level, attestation_library};
 use crate::failure::Failure;
 use crate::session;
 use keybound::capabilities::Capabilities;
@@ -167,29 +167,6 @@ impl<'a> Examination<'a> {
             timed("tls", network.tls),
             check("clock", clock::judge(times)),
         ]
-    }
-
-    /// The findings about the managed identity: source, IMDS, machine, binding.
-    fn of_identity(
-        &self,
-        found: &Capabilities,
-        connected: Option<io::Result<()>>,
-        federated: Level,
-    ) -> [Finding; 4] {
-        let args = self.args;
-        let imds = transient_as_warning(imds_version(found, args.bearer));
-        let imds = host::with_workload_identity(imds, federated, args.bearer);
-        let binding = host::binding(found, &imds, args.bearer, args.host.min_strength.into());
-        let source = host::source(found, self.variables.names(), connected);
-        [source, imds, host::machine(found), binding]
-    }
-
-    /// `None` if tokens do not depend on the managed identity.
-    async fn capabilities(&self) -> Option<Capabilities> {
-        match self.args.workload_identity {
-            true => None,
-            false => Some(self.client.capabilities_within(self.limit()).await),
-        }
     }
 
     async fn attestation(&self) -> Finding {

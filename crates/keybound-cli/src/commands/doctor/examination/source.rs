@@ -1,14 +1,40 @@
 //! The source of tokens: its address, a connection to it, its time.
 use super::super::clock::{self, ServiceTime};
+use super::super::host;
 use super::super::proxies::SourceAddress;
-use super::{Examination, variable};
+use super::{Examination, transient_as_warning, variable};
+use crate::diagnosis::{Finding, Level, imds_version};
 use keybound::ManagedIdentitySource;
+use keybound::capabilities::Capabilities;
 use keybound_core::source::{SourceEndpoint, SourceVariables};
 use std::io;
 use tokio::net::TcpStream;
 use url::Url;
 
 impl Examination<'_> {
+    /// The findings about the managed identity: source, IMDS, machine, binding.
+    pub(super) fn of_identity(
+        &self,
+        found: &Capabilities,
+        connected: Option<io::Result<()>>,
+        federated: Level,
+    ) -> [Finding; 4] {
+        let args = self.args;
+        let imds = transient_as_warning(imds_version(found, args.bearer));
+        let imds = host::with_workload_identity(imds, federated, args.bearer);
+        let binding = host::binding(found, &imds, args.bearer, args.host.min_strength.into());
+        let source = host::source(found, self.variables.names(), connected);
+        [source, imds, host::machine(found), binding]
+    }
+
+    /// `None` if tokens do not depend on the managed identity.
+    pub(super) async fn capabilities(&self) -> Option<Capabilities> {
+        match self.args.workload_identity {
+            true => None,
+            false => Some(self.client.capabilities_within(self.limit()).await),
+        }
+    }
+
     /// The time of IMDS, by the header of a request that it rejects.
     pub(super) async fn time_of_imds(&self) -> Option<ServiceTime> {
         if self.args.workload_identity
