@@ -198,8 +198,9 @@ pub(super) fn guessed(finding: Finding, url: &Url) -> Finding {
     }
     let origin = url.origin().ascii_serialization();
     let next_step = finding.next_step.as_deref().unwrap_or_default();
-    let next_step =
-        format!("nothing, if this host uses another endpoint than {origin}; otherwise {next_step}");
+    let next_step = format!(
+        "nothing, if this host uses another endpoint than {origin} (name it with --token-endpoint; keybound selftest -v shows it); otherwise {next_step}"
+    );
     finding.with_next_step(next_step).into_warning()
 }
 

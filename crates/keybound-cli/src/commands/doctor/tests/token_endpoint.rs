@@ -197,7 +197,7 @@ fn judges_failed_connections() {
         let finding = guessed(finding, &public);
         assert_finding(&finding, Level::Warning, part);
         let advice = finding.next_step.as_deref().unwrap_or_default();
-        let guess = "nothing, if this host uses another endpoint than https://mtlsauth.microsoft.com; otherwise";
+        let guess = "nothing, if this host uses another endpoint than https://mtlsauth.microsoft.com (name it with --token-endpoint; keybound selftest -v shows it); otherwise";
         assert!(
             advice.starts_with(guess) && advice.contains(next_step),
             "{advice}"
