@@ -22,7 +22,7 @@ pub(crate) fn client(
     let app = &args.app;
     if app.workload_identity {
         let builder = ConfidentialClient::workload_identity(Environment::from_process())
-            .map_err(Failure::before_work)?;
+            .map_err(|error| Failure::Usage(format!("{error}: {CREATE_POD}")))?;
         return app_client(args, of_file(builder, args, trust), steps);
     }
     let (Some(client_id), Some(tenant)) = (&app.app_id, &app.tenant) else {
@@ -147,6 +147,15 @@ pub(crate) fn check_effects(args: &TokenArgs) -> Result<(), Failure> {
             "{option} is an option of an app registration: --app-id or --workload-identity"
         )));
     }
+    let parsed = authority(args).or_else(|| app.authority_of_environment());
+    let parsed = parsed.and_then(|text| Authority::parse(&text).ok());
+    let is_unknown = parsed.is_some_and(|authority| authority.mtls_origin().is_err());
+    if is_unknown && app.is_set() && !args.bearer && app.mtls_authority.is_none() {
+        return Err(Failure::Usage(
+            "the host for mutual TLS of this authority is unknown: name it with --mtls-authority"
+                .to_owned(),
+        ));
+    }
     let over_mtls = ["--mtls-authority", "--region"];
     if args.bearer
         && let Some(option) = named.iter().find(|option| over_mtls.contains(option))
@@ -157,6 +166,9 @@ pub(crate) fn check_effects(args: &TokenArgs) -> Result<(), Failure> {
     }
     Ok(())
 }
+
+/// The variables and the file are added when a pod is created.
+pub(crate) const CREATE_POD: &str = "give the pod the label azure.workload.identity/use=true and its service account the annotation azure.workload.identity/client-id, and create the pod again";
 
 #[cfg(test)]
 mod tests {

@@ -134,6 +134,14 @@ fn rejects_options_without_effect() {
             "--tenant",
             TENANT,
         ],
+        &[
+            "--authority",
+            "https://entra.example",
+            "--app-id",
+            APP,
+            "--tenant",
+            TENANT,
+        ],
         &["--region", "West US", "--app-id", APP, "--tenant", TENANT],
         &[
             "--authority",

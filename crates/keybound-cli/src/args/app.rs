@@ -17,12 +17,12 @@ pub(crate) struct AppArgs {
     pub(crate) tenant: Option<Guid>,
 
     /// Exchange the assertion in this file in place of a token of the managed identity; for bearer tokens only
-    #[arg(long, value_name = "FILE", requires = "app_id", conflicts_with_all = OF_IDENTITY)]
+    #[arg(long, value_name = "FILE", requires_all = ["app_id", "bearer"], conflicts_with_all = OF_IDENTITY)]
     pub(crate) federated_token_file: Option<PathBuf>,
 
     /// The app registration and the file that AKS workload identity configures (AZURE_TENANT_ID, AZURE_CLIENT_ID,
     /// AZURE_FEDERATED_TOKEN_FILE); for bearer tokens only
-    #[arg(long, conflicts_with_all = ["app_id", "tenant", "federated_token_file"], conflicts_with_all = OF_IDENTITY)]
+    #[arg(long, requires = "bearer", conflicts_with_all = ["app_id", "tenant", "federated_token_file"], conflicts_with_all = OF_IDENTITY)]
     pub(crate) workload_identity: bool,
 
     /// The cloud of the app registration: public, us-government, china, france, germany or singapore [default: that of

@@ -1,4 +1,5 @@
 //! What AKS workload identity configures: its variables, and the token file, whose token is the assertion.
+use crate::app_client::CREATE_POD;
 use crate::diagnosis::{Finding, Level, run_blocking};
 use crate::session::read_bounded;
 use crate::text::{rfc3339, span};
@@ -172,8 +173,6 @@ fn audiences(jwt: &UnverifiedJwt) -> Vec<&str> {
 const TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
 const CLIENT: &str = "AZURE_CLIENT_ID";
 const TENANT: &str = "AZURE_TENANT_ID";
-/// The variables and the file are added when a pod is created.
-const CREATE_POD: &str = "give the pod the label azure.workload.identity/use=true and its service account the annotation azure.workload.identity/client-id, and create the pod again";
 const NO_REGULAR_FILE: &str =
     "let AZURE_FEDERATED_TOKEN_FILE name the file with the token of the service account";
 const NOT_PROJECTED: &str = "Kubernetes replaces the token before it expires: check that the file is the projected volume and not a copy, and the clock of this host";
