@@ -14,6 +14,18 @@ pub(crate) use finding::{Finding, Level};
 pub(crate) use imds_version::imds_version;
 pub(crate) use lifetime::Lifetime;
 
+use keybound::capabilities::SourceReason;
+
+/// The reason for the source, with the option that chose it: `--source`, unless keys are `simulated` without one.
+pub(crate) fn source_reason(reason: SourceReason, simulated: bool) -> String {
+    match reason {
+        SourceReason::Chosen if simulated => "chosen by --simulated".to_owned(),
+        SourceReason::Chosen => "chosen by --source".to_owned(),
+        SourceReason::ImdsEndpoint => "address from --imds".to_owned(),
+        reason => reason.to_string(),
+    }
+}
+
 /// Runs blocking work on another thread for as long as `limit`.
 ///
 /// # Errors

@@ -1,4 +1,5 @@
 //! The capabilities of a host as JSON and as text.
+use crate::diagnosis::source_reason;
 use crate::report::ErrorReport;
 use crate::text::printable_line;
 use keybound::capabilities::{AttestationSupport, Capabilities, ImdsVersions, SecurityProfile};
@@ -71,7 +72,11 @@ impl Report {
             strongest_binding: strength(found.strongest_binding),
             why_not_stronger: report(found.why_not_stronger.as_ref()),
             attestation: AttestationReport::new(&found.attestation),
-            source_text: format!("{}: {}", found.source, found.source_reason),
+            source_text: format!(
+                "{}: {}",
+                found.source,
+                source_reason(found.source_reason, false)
+            ),
         }
     }
 

@@ -1,18 +1,20 @@
 //! Judgements of what the host is: its source, its variables, its virtual machine, its strongest binding.
-use crate::diagnosis::{Finding, Level};
+use crate::diagnosis::{Finding, Level, source_reason};
 use keybound::capabilities::{Capabilities, OperatingSystem, SourceReason};
 use keybound::{Error, ErrorKind, KeyStrength, Stage};
 use keybound_core::Authority;
 use std::io;
 
 /// The source of tokens, and why it is the source. `connected` is whether the endpoint of another source than IMDS accepts
-/// connections; `set` are the names of the variables that are set.
+/// connections; `set` are the names of the variables that are set; `simulated` is whether `--simulated` chose it.
 pub(super) fn source(
     found: &Capabilities,
     set: &[&'static str],
     connected: Option<io::Result<()>>,
+    simulated: bool,
 ) -> Finding {
-    let detail = format!("{}: {}", found.source, found.source_reason);
+    let reason = source_reason(found.source_reason, simulated);
+    let detail = format!("{}: {reason}", found.source);
     if let Some(error) = &found.source_error {
         let next_step = "turn on the managed identity of this host, correct the variable, or name another source (--source)";
         return Finding::failed(detail, error.clone()).with_next_step(next_step);

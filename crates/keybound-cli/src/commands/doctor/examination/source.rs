@@ -23,7 +23,12 @@ impl Examination<'_> {
         let imds = transient_as_warning(imds_version(found, args.bearer));
         let imds = host::with_workload_identity(imds, federated, args.bearer);
         let binding = host::binding(found, &imds, args.bearer, args.host.min_strength.into());
-        let source = host::source(found, self.variables.names(), connected);
+        let source = host::source(
+            found,
+            self.variables.names(),
+            connected,
+            args.host.simulated && args.source.is_none(),
+        );
         [source, imds, host::machine(found), binding]
     }
 
