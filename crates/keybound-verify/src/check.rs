@@ -3,7 +3,8 @@ mod denial;
 mod identity;
 
 pub(crate) use denial::{Denial, DenialReason};
-pub(crate) use identity::{IDENTITY_HEADERS, IdentityValues, identity_headers};
+pub use identity::IDENTITY_HEADERS;
+pub(crate) use identity::{IdentityValues, identity_headers};
 
 use crate::apis::Api;
 use crate::decision_log::Entry;

@@ -55,8 +55,8 @@ impl CheckService {
 
 /// All headers are set, also empty ones: where a proxy copies those of the answer over the request's, none of the client remains.
 fn allowed(caller: &Caller) -> Response<Body> {
-    let mut headers = HeaderMap::with_capacity(NAMES.len() + OF_SERVER);
-    for (name, value) in NAMES.into_iter().zip(identity_headers(caller)) {
+    let mut headers = HeaderMap::with_capacity(IDENTITY_HEADERS.len() + OF_SERVER);
+    for (name, value) in names().zip(identity_headers(caller)) {
         // It is visible ASCII.
         let value = HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static(""));
         headers.insert(name, value);
@@ -66,15 +66,12 @@ fn allowed(caller: &Caller) -> Response<Body> {
     response
 }
 
-/// Those of [`IDENTITY_HEADERS`].
-const NAMES: [HeaderName; 6] = [
-    HeaderName::from_static(IDENTITY_HEADERS[0]),
-    HeaderName::from_static(IDENTITY_HEADERS[1]),
-    HeaderName::from_static(IDENTITY_HEADERS[2]),
-    HeaderName::from_static(IDENTITY_HEADERS[3]),
-    HeaderName::from_static(IDENTITY_HEADERS[4]),
-    HeaderName::from_static(IDENTITY_HEADERS[5]),
-];
+fn names() -> impl Iterator<Item = HeaderName> {
+    IDENTITY_HEADERS
+        .iter()
+        .map(|name| HeaderName::from_static(name))
+}
+
 /// `Date` and `Content-Length`.
 const OF_SERVER: usize = 2;
 

@@ -26,7 +26,7 @@ mod reload_request;
 mod server;
 
 pub use apis::{Apis, Extend};
-pub use check::CheckService;
+pub use check::{CheckService, IDENTITY_HEADERS};
 pub use config::{
     AdminConfig, ApiConfig, CloudName, Config, ConfigError, IssuerConfig, KeysConfig, LimitsConfig,
     ListenConfig, LogConfig, LoggedDecisions, ProxyConfig, TenantsConfig, TlsConfig,

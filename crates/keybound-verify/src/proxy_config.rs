@@ -10,6 +10,7 @@ mod traefik;
 
 pub use connection::DaemonConnection;
 
+use crate::check::IDENTITY_HEADERS;
 use crate::{ApiConfig, Config, ConfigError, Engine};
 use connection::Server;
 use std::net::SocketAddr;
@@ -75,11 +76,26 @@ pub fn proxy_config(config: &Config, front: &FrontEnd) -> Result<String, ConfigE
 /// If the proxy needs none, or as [`proxy_config`].
 pub fn proxy_script(config: &Config, front: &FrontEnd) -> Result<String, ConfigError> {
     match config.proxy.engine {
-        Engine::Haproxy => Template::new(include_str!("proxy_config/haproxy.lua")),
+        Engine::Haproxy => haproxy::haproxy_script(),
         Engine::Apache => apache::apache_script(&Server::new(config, front.daemon.as_ref())?)?,
         other => return Err(ConfigError::new(format!("{other} needs no script"))),
     }
     .finish()
+}
+
+/// A line for each identity header, from its name and that of a variable for its value.
+fn identity_lines(line: impl Fn(&str, &str) -> String) -> String {
+    let variable = |header: &str| header.trim_start_matches("x-").replace('-', "_");
+    let lines = IDENTITY_HEADERS.iter();
+    lines
+        .map(|header| line(header, &variable(header)))
+        .collect()
+}
+
+/// A script of Lua with the list of the identity headers.
+fn lua(script: &str) -> Template {
+    let names = format!("\"{}\"", IDENTITY_HEADERS.join("\", \""));
+    Template::new(script).part("IDENTITY", Template::new(&names))
 }
 
 /// The hosts of an API.

@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use keybound_testing::attacks::{AttackRequest, CLIENT, TestIssuer, Verdict, fixed_now, run};
+use keybound_verify::IDENTITY_HEADERS;
 use keybound_verify::messages::{
     AttributeContext, CheckRequest, CheckResponse, HeaderMap as RawHeaders, HeaderValue as Raw,
     HttpRequest, HttpResponse, Peer, Request as EnvoyRequest,
@@ -279,15 +280,8 @@ fn verdict_of_message(response: CheckResponse) -> Verdict {
                 .chain(values.iter().map(|(name, _)| *name))
                 .collect();
             names.sort_unstable();
-            let expected = [
-                "authorization",
-                "x-keybound-client",
-                "x-keybound-identity-type",
-                "x-keybound-object",
-                "x-keybound-roles",
-                "x-keybound-tenant",
-                "x-keybound-token-id",
-            ];
+            let mut expected = [&["authorization"], IDENTITY_HEADERS].concat();
+            expected.sort_unstable();
             assert_eq!(names, expected);
             Verdict::accepted()
         }

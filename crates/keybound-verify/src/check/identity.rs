@@ -3,17 +3,18 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use std::borrow::Cow;
 
 /// The headers that name the caller to the API. A proxy replaces those of clients by them.
-pub(crate) const IDENTITY_HEADERS: [&str; IDENTITY_VALUES] = [
+pub const IDENTITY_HEADERS: &[&str] = &[
     "x-keybound-client",
     "x-keybound-tenant",
     "x-keybound-object",
     "x-keybound-roles",
+    "x-keybound-scopes",
     "x-keybound-identity-type",
     "x-keybound-token-id",
 ];
 
 /// The values of these headers for a caller, in the same order; empty where the token has no such claim.
-pub(crate) type IdentityValues<'a> = [Cow<'a, str>; IDENTITY_VALUES];
+pub(crate) type IdentityValues<'a> = [Cow<'a, str>; IDENTITY_HEADERS.len()];
 
 pub(crate) fn identity_headers(caller: &Caller) -> IdentityValues<'_> {
     let identity_type = match caller.is_app_only() {
@@ -25,20 +26,21 @@ pub(crate) fn identity_headers(caller: &Caller) -> IdentityValues<'_> {
         encoded(caller.client()),
         caller.tenant().as_str().into(),
         object.unwrap_or_default().into(),
-        roles(caller),
+        list(caller.roles()),
+        list(caller.scopes()),
         identity_type.into(),
         encoded(caller.token_id().unwrap_or_default()),
     ]
 }
 
 /// Separated by spaces.
-fn roles(caller: &Caller) -> Cow<'_, str> {
-    let mut roles = caller.roles().map(encoded);
-    let first = roles.next().unwrap_or_default();
-    roles.fold(first, |mut list, role| {
+fn list<'a>(values: impl Iterator<Item = &'a str>) -> Cow<'a, str> {
+    let mut values = values.map(encoded);
+    let first = values.next().unwrap_or_default();
+    values.fold(first, |mut list, value| {
         let text = list.to_mut();
         text.push(' ');
-        text.push_str(&role);
+        text.push_str(&value);
         list
     })
 }
@@ -54,7 +56,6 @@ fn encoded(text: &str) -> Cow<'_, str> {
     utf8_percent_encode(text, AMBIGUOUS).into()
 }
 
-const IDENTITY_VALUES: usize = 6;
 /// All that is not visible ASCII is encoded anyway.
 const AMBIGUOUS: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 

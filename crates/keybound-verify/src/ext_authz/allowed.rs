@@ -6,7 +6,7 @@ use prost::{encode_length_delimiter, length_delimiter_len};
 /// Appends the [`CheckResponse`](super::messages::CheckResponse). Headers that are empty here are removed, as are those of the token.
 pub(super) fn write_allowed(values: &IdentityValues<'_>, message: &mut Vec<u8>) {
     let headers = || {
-        let named = IDENTITY_HEADERS.into_iter().zip(values);
+        let named = IDENTITY_HEADERS.iter().zip(values);
         named.map(|(name, value)| Header { name, value })
     };
     let length = field_length(TOKEN.len()) + headers().map(|header| header.length()).sum::<usize>();
@@ -105,12 +105,12 @@ mod tests {
         for length in [0, 1, 80, 127, 128, 200, 16_300, 16_384, 100_000] {
             let long = "r".repeat(length);
             let values: IdentityValues<'_> =
-                ["client", "tenant", "", &long, "app", ""].map(Into::into);
+                ["client", "tenant", "", &long, "", "app", ""].map(Into::into);
             let mut ok = OkHttpResponse::default();
             ok.headers_to_remove.push("authorization".to_owned());
-            for (name, value) in IDENTITY_HEADERS.into_iter().zip(&values) {
+            for (name, value) in IDENTITY_HEADERS.iter().zip(&values) {
                 match value.is_empty() {
-                    true => ok.headers_to_remove.push(name.to_owned()),
+                    true => ok.headers_to_remove.push((*name).to_owned()),
                     false => {
                         let header = HeaderValueOption::overwrite(name, value.to_string());
                         ok.headers.push(header);

@@ -1,7 +1,7 @@
 -- For Apache 2.4 with mod_lua and LuaSocket. Printed by `keybound verify config apache --script`.
 -- Requests the decision of the daemon. A request is denied if the daemon does not answer.
 
-local IDENTITY = { "client", "tenant", "object", "roles", "identity-type", "token-id" }
+local IDENTITY = { @IDENTITY@ }
 local UNAVAILABLE = 503
 
 local function connect()
@@ -94,9 +94,9 @@ function keybound_verify(r)
     end
     clean(r)
     for _, name in ipairs(IDENTITY) do
-        local value = headers["x-keybound-" .. name]
+        local value = headers[name]
         if status == 200 and value and value ~= "" then
-            r.headers_in["x-keybound-" .. name] = value
+            r.headers_in[name] = value
         end
     end
     if status == 200 then

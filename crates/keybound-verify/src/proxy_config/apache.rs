@@ -1,4 +1,4 @@
-use super::{FrontEnd, Server, Template};
+use super::{FrontEnd, Server, Template, lua};
 use crate::{Config, ConfigError};
 
 /// Virtual hosts.
@@ -40,5 +40,5 @@ pub(super) fn apache_script(server: &Server<'_>) -> Result<Template, ConfigError
             ));
         }
     };
-    Ok(Template::new(include_str!("apache.lua")).part("CONNECT", connect))
+    Ok(lua(include_str!("apache.lua")).part("CONNECT", connect))
 }

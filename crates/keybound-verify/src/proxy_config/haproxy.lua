@@ -1,7 +1,7 @@
 -- For HAProxy 2.6 or later. Printed by `keybound verify config haproxy --script`.
 -- Requests the decision of the daemon, and puts its answer into variables: the status, the challenge, and who called.
 
-local IDENTITY = { "client", "tenant", "object", "roles", "identity-type", "token-id" }
+local IDENTITY = { @IDENTITY@ }
 
 local function first(headers, name)
     local values = headers and headers[name]
@@ -37,9 +37,10 @@ core.register_action("keybound_verify", { "http-req" }, function(txn, daemon)
         txn:set_var("txn.keybound_challenge", challenge)
     end
     for _, name in ipairs(IDENTITY) do
-        local value = answer and first(answer.headers, "x-keybound-" .. name)
+        local value = answer and first(answer.headers, name)
         if value and value ~= "" then
-            txn:set_var("txn.keybound_" .. name:gsub("-", "_"), value)
+            local variable = name:gsub("^x%-", ""):gsub("%-", "_")
+            txn:set_var("txn." .. variable, value)
         end
     end
 end, 1)

@@ -1,5 +1,4 @@
-use super::{FrontEnd, Server, Template, names};
-use crate::check::IDENTITY_HEADERS;
+use super::{FrontEnd, Server, Template, identity_lines, lua, names};
 use crate::{Config, ConfigError};
 
 /// A whole file.
@@ -20,11 +19,9 @@ pub(super) fn haproxy(
         Server::Tls(daemon) => daemon.fill_named(Template::new(include_str!("haproxy_tls.cfg")))?,
         _ => Template::new(""),
     };
-    let send = IDENTITY_HEADERS.map(|header| {
-        let name = header.replace('-', "_");
-        let variable = format!("txn.{}", name.trim_start_matches("x_"));
+    let send = identity_lines(|header, name| {
         format!(
-            "    http-request set-header {header} %[var({variable})] if {{ var({variable}) -m found }}\n"
+            "    http-request set-header {header} %[var(txn.{name})] if {{ var(txn.{name}) -m found }}\n"
         )
     });
     let apis = config.apis.iter().map(|api| {
@@ -34,11 +31,16 @@ pub(super) fn haproxy(
     });
     Ok(Template::new(include_str!("haproxy.cfg"))
         .part("APIS", Template::concat(apis))
-        .part("SEND", Template::new(&send.concat()))
+        .part("SEND", Template::new(&send))
         .part("SERVER", address)
         .part("TLS", tls)
         .value("SCRIPT", &front.script.to_string_lossy())
         .value("LISTEN", &front.listen.to_string())
         .value("CERTIFICATE", &front.certificate.to_string_lossy())
         .value("UPSTREAM", &front.upstream))
+}
+
+/// The script.
+pub(super) fn haproxy_script() -> Template {
+    lua(include_str!("haproxy.lua"))
 }

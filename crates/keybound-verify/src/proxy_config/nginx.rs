@@ -1,5 +1,4 @@
-use super::{FrontEnd, Server, Template, names};
-use crate::check::IDENTITY_HEADERS;
+use super::{FrontEnd, Server, Template, identity_lines, names};
 use crate::{Config, ConfigError};
 
 /// A part for the context `http`.
@@ -19,18 +18,11 @@ pub(super) fn nginx(
         _ => Template::new(""),
     };
     let scheme = if tls.is_empty() { "http" } else { "https" };
-    let variable = |header: &str| header.replace('-', "_");
-    let read = IDENTITY_HEADERS.map(|header| {
-        let name = variable(header);
-        let name = name.trim_start_matches("x_");
+    let read = identity_lines(|_, name| {
         format!("        auth_request_set ${name} $upstream_http_x_{name};\n")
     });
-    let send = IDENTITY_HEADERS.map(|header| {
-        let name = variable(header);
-        let name = name.trim_start_matches("x_");
-        format!("        proxy_set_header {header} ${name};\n")
-    });
-    let (read, send) = (read.concat(), send.concat());
+    let send =
+        identity_lines(|header, name| format!("        proxy_set_header {header} ${name};\n"));
     let apis = config.apis.iter().map(|api| {
         Template::new(include_str!("nginx_api.conf"))
             .part("READ", Template::new(&read))

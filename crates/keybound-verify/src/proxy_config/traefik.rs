@@ -35,7 +35,7 @@ pub(super) fn traefik(
 /// The identity headers with each hyphen as a hyphen or an underscore: Traefik removes headers by their whole names.
 fn spellings() -> String {
     let mut all = Vec::new();
-    for header in IDENTITY_HEADERS {
+    for &header in IDENTITY_HEADERS {
         let hyphens: Vec<usize> = header.match_indices('-').map(|(at, _)| at).collect();
         for choice in 0..1 << hyphens.len() {
             let mut name = header.to_owned();

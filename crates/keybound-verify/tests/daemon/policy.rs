@@ -1,4 +1,4 @@
-//! Settings of an API that are files.
+//! Settings of an API, and what it gets.
 use crate::fixture::{Fixture, case, connect_unix, status, subrequest, table};
 use crate::support::runtime;
 use keybound_verify::DecisionLog;
@@ -45,6 +45,26 @@ fn certificates_of_other_issuers_are_refused() {
             again.headers()["x-keybound-reason"],
             "certificate_untrusted"
         );
+        daemon.stop(Duration::ZERO).await;
+    });
+}
+
+#[test]
+fn scopes_of_users_reach_the_api() {
+    runtime().block_on(async {
+        let fixture = Fixture::new();
+        fixture.replace("tenants =", "scopes = [\"Orders.Read\"]\ntenants =");
+        let daemon = fixture.start(DecisionLog::none()).await.unwrap();
+        let mut sender = connect_unix(&fixture.socket()).await;
+        for (name, scopes) in [
+            ("user-with-the-required-scopes", "Orders.Read Orders.Write"),
+            ("version-2", ""),
+        ] {
+            let request = subrequest(&case(name), "orders.contoso.com");
+            let (allowed, answer) = status(&mut sender, request).await;
+            assert_eq!(allowed, 200, "{name}");
+            assert_eq!(answer.headers()["x-keybound-scopes"], scopes, "{name}");
+        }
         daemon.stop(Duration::ZERO).await;
     });
 }

@@ -9,6 +9,7 @@ use crate::lines::next;
 use crate::support::runtime;
 use crate::tls::check_tls;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use keybound_verify::IDENTITY_HEADERS;
 use requests::{HTTP_2_REQUESTS, PLAIN, REFUSED_OR_SERVED, SERVED};
 
 /// Sends all of them.
@@ -21,7 +22,9 @@ pub fn hostile_requests(kind: &'static EngineKind) {
         check_tls(&front);
         let plain = front.send("client", PLAIN).await;
         let identity = identity_of(kind, &plain);
-        assert_eq!(identity.len(), 6, "{plain}");
+        // An application has no scopes.
+        let values = identity.iter().filter(|header| !header.ends_with(": "));
+        assert_eq!(values.count(), IDENTITY_HEADERS.len() - 1, "{plain}");
         let mut requests = Requests {
             front: &front,
             identity,
@@ -69,6 +72,12 @@ impl Requests<'_> {
         }
         for request in REFUSED_OR_SERVED {
             self.send(request).await;
+        }
+        for &name in IDENTITY_HEADERS {
+            for name in [name, &name.replace('-', "_"), &name.to_uppercase()] {
+                let head = format!("GET /end HTTP/1.1\r\nHost: @HOST@\r\n{name}: spoofed\r\n\r\n");
+                self.send(&head).await;
+            }
         }
         if self.front.kind.has_http_2 {
             for (authority, host, trailer) in HTTP_2_REQUESTS {

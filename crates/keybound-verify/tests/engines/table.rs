@@ -5,7 +5,7 @@ use crate::support::{Table, host_of, runtime};
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use keybound_testing::attacks::{AttackCase, CLIENT, TestIssuer, Verdict, cases};
-use keybound_verify::Config;
+use keybound_verify::{Config, IDENTITY_HEADERS};
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
@@ -84,16 +84,16 @@ async fn send(
         headers.append(HeaderName::try_from(name).unwrap(), value.parse().unwrap());
     }
     // What the daemon sets cannot be set by a client.
-    for name in IDENTITY {
+    for &name in IDENTITY_HEADERS {
         headers.insert(name, HeaderValue::from_static("spoofed"));
     }
     let certificate = (&*case.certificate, certificate);
     let host = host_of(case);
     let sent = client.send(&host, certificate, &request.path, &headers);
-    Some(sent.await.map(|response| verdict(kind, &response)))
+    Some(sent.await.map(|response| verdict(kind, case, &response)))
 }
 
-fn verdict(kind: &EngineKind, response: &Response<String>) -> Verdict {
+fn verdict(kind: &EngineKind, case: &AttackCase, response: &Response<String>) -> Verdict {
     let body = response.body();
     if body.starts_with(REACHED) {
         assert_eq!(response.status(), 200);
@@ -102,6 +102,11 @@ fn verdict(kind: &EngineKind, response: &Response<String>) -> Verdict {
             "{body}"
         );
         assert!(!body.contains("spoofed"), "{body}");
+        if let Some(scopes) = case.token.claims.get("scp") {
+            let scopes = scopes.as_str().unwrap();
+            let header = format!("x-keybound-scopes: {scopes}\n");
+            assert!(body.contains(&header), "{body}");
+        }
         assert!(!body.contains("authorization: "), "{body}");
         return Verdict::accepted();
     }
@@ -152,15 +157,6 @@ fn compare(
         }
     }
 }
-
-const IDENTITY: [&str; 6] = [
-    "x-keybound-client",
-    "x-keybound-tenant",
-    "x-keybound-object",
-    "x-keybound-roles",
-    "x-keybound-identity-type",
-    "x-keybound-token-id",
-];
 
 /// See [`send`].
 const NOT_SENT: [&str; 10] = [
