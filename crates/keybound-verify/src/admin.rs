@@ -2,11 +2,12 @@
 use crate::body::Body;
 use crate::daemon::Reloader;
 use crate::server::{Limit, Surplus};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use keybound_resource::source::{Peer, PeerAddress};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Answers a request.
 pub(crate) async fn answer(reloader: Arc<Reloader>, request: Request<Incoming>) -> Response<Body> {
@@ -23,16 +24,34 @@ pub(crate) async fn answer(reloader: Arc<Reloader>, request: Request<Incoming>) 
             }
         },
         (&Method::GET, "/metrics") => (StatusCode::OK, reloader.metrics()),
-        (&Method::POST, "/reload") if is_local(&request) => match reloader.reload().await {
-            Ok(()) => (StatusCode::OK, "reloaded\n".to_owned()),
-            Err(error) => (StatusCode::CONFLICT, format!("{error}\n")),
-        },
+        (&Method::POST, "/reload") if is_local(&request) => return reload(&reloader).await,
         (&Method::POST, "/reload") => (StatusCode::FORBIDDEN, "only from this host\n".to_owned()),
         (_, "/healthz" | "/readyz" | "/metrics" | "/reload") => {
             (StatusCode::METHOD_NOT_ALLOWED, String::new())
         }
         _ => (StatusCode::NOT_FOUND, String::new()),
     };
+    text(status, body)
+}
+
+/// Each fetches keys and empties the caches: requests for it are limited.
+async fn reload(reloader: &Reloader) -> Response<Body> {
+    let _permit = match reloader.limit.begin(Instant::now()) {
+        Ok(permit) => permit,
+        Err(wait) => {
+            let body = format!("a reload was requested just before: retry in {wait} s\n");
+            let mut response = text(StatusCode::TOO_MANY_REQUESTS, body);
+            response.headers_mut().insert(RETRY_AFTER, wait.into());
+            return response;
+        }
+    };
+    match reloader.reload().await {
+        Ok(()) => text(StatusCode::OK, "reloaded\n".to_owned()),
+        Err(error) => text(StatusCode::CONFLICT, format!("{error}\n")),
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response

@@ -3,6 +3,7 @@ use crate::apis::{Extend, cause};
 use crate::body::Body;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
+use crate::reload_limit::ReloadLimit;
 use crate::server::{Limit, Protocol, Server, Surplus};
 use crate::{Apis, CheckService, Config, ConfigError, DecisionLog, Engine};
 use http::{Request, Response};
@@ -91,6 +92,7 @@ impl Daemon {
             load: Box::new(load),
             current: Mutex::new(config),
             stopping: AtomicBool::new(false),
+            limit: ReloadLimit::default(),
         });
         let admin = admin.map(|listener| {
             let reloader = Arc::clone(&reloader);
@@ -164,6 +166,8 @@ pub(crate) struct Reloader {
     /// Locked during a reload.
     current: Mutex<Config>,
     stopping: AtomicBool,
+    /// Of the listener for operators.
+    pub(crate) limit: ReloadLimit,
 }
 
 impl Reloader {

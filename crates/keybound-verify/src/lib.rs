@@ -22,6 +22,7 @@ mod listener;
 mod metrics;
 mod proxy_config;
 mod published_keys;
+mod reload_limit;
 mod reload_request;
 mod server;
 

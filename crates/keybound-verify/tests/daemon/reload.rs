@@ -1,10 +1,13 @@
 //! New configurations while the daemon runs.
 use crate::fixture::{Fixture, case, connect_unix, get, status, subrequest};
 use crate::support::runtime;
-use http::StatusCode;
+use http::{Request, StatusCode};
+use http_body_util::Empty;
 use keybound_verify::{Config, DecisionLog, LoadError};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 
 #[test]
 fn reload_replaces_policies_on_open_connections() {
@@ -105,21 +108,54 @@ fn configuration_that_is_not_usable_leaves_the_current_one() {
             fixture.replace(from, to);
             let error = daemon.reload().await.unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
-            let config = Config::from_toml(&sound).unwrap();
-            let error = keybound_verify::request_reload(&config).await.unwrap_err();
-            assert!(error.to_string().contains(why), "{error}");
             let request = subrequest(&owner, "orders.contoso.com");
             assert_eq!(status(&mut sender, request).await.0, 200, "{why}");
             fixture.config.lock().unwrap().clone_from(&sound);
         }
+        fixture.replace("tenants", "tenant");
+        let config = Config::from_toml(&sound).unwrap();
+        let error = keybound_verify::request_reload(&config).await.unwrap_err();
+        let why = "unknown field `tenant`";
+        assert!(error.to_string().contains(why), "{error}");
+        fixture.config.lock().unwrap().clone_from(&sound);
+        // Without the pause that follows a request.
         daemon.reload().await.unwrap();
         let (_, metrics) = get(&fixture.admin(), "GET", "/metrics").await;
         for line in [
             "keybound_verify_reloads_total{outcome=\"succeeded\"} 1\n",
-            "keybound_verify_reloads_total{outcome=\"failed\"} 12\n",
+            "keybound_verify_reloads_total{outcome=\"failed\"} 7\n",
         ] {
             assert!(metrics.contains(line), "{metrics}");
         }
+        daemon.stop(Duration::ZERO).await;
+    });
+}
+
+#[test]
+fn operators_request_one_reload_at_a_time() {
+    runtime().block_on(async {
+        let fixture = Fixture::new();
+        let daemon = fixture.start(DecisionLog::none()).await.unwrap();
+        // An issuer that accepts connections, and does not respond.
+        let issuer = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let keys = fixture.folder.path().join("keys.json");
+        fixture.replace(&format!("[keys]\nfile = {keys:?}\n"), "");
+        fixture.replace(
+            "tenants =",
+            &format!(
+                "issuers = [{{ version = 2, name = \"https://a/{{tenantid}}\", metadata = \"https://{}/\" }}]\ntenants =",
+                issuer.local_addr().unwrap()
+            ),
+        );
+        let admin = fixture.admin();
+        let first = tokio::spawn(async move { get(&admin, "POST", "/reload").await });
+        let _fetch = issuer.accept().await.unwrap();
+        let mut sender = connect_unix(&fixture.admin()).await;
+        let request = Request::post("/reload").header("host", "localhost");
+        let request = request.body(Empty::new()).unwrap();
+        let (refused, answer) = status(&mut sender, request).await;
+        assert_eq!((refused, &answer.headers()["retry-after"]), (429, &"5".parse().unwrap()));
+        first.abort();
         daemon.stop(Duration::ZERO).await;
     });
 }
