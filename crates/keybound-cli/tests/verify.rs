@@ -165,6 +165,18 @@ fn signals_reload_and_stop_the_daemon() {
     fixture.configure("rols = [\"a\"]\n");
     served.signal(Signal::HUP);
     served.expect("the configuration remains as it was: line 15: unknown field `rols`");
+    // It is read by the rules of the start.
+    for (content, why) in [
+        (b"# \xff\n".to_vec(), "it is not UTF-8"),
+        (
+            vec![b'#'; 1024 * 1024 + 1],
+            "it is longer than 1048576 bytes",
+        ),
+    ] {
+        fs::write(fixture.path("verify.toml"), content).unwrap();
+        served.signal(Signal::HUP);
+        served.expect(why);
+    }
     assert_eq!(ask(&fixture), "200");
     let mut reload = keybound(["verify", "reload", "--config"]);
     fixture.configure("roles = [\"Orders.Admin\"]\n");
