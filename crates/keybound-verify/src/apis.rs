@@ -43,6 +43,7 @@ impl Apis {
             shared_keys,
             refreshes: JoinSet::new(),
         };
+        let cache_bytes = (config.limits.cache_mib << 20) / config.apis.len().max(1);
         for policy in &config.apis {
             let name = policy.name();
             let builder = policy.verifier()?;
@@ -50,7 +51,7 @@ impl Apis {
                 .keys(keys.keys()?)
                 .shared_keys(&apis.shared_keys)
                 .certificate(policy.certificate_rules()?)
-                .cache_bytes(config.limits.cache_mib << 20);
+                .cache_bytes(cache_bytes);
             let verifier = extend(name, builder).build();
             let verifier =
                 verifier.map_err(|error| ConfigError::new(format!("the API {name}: {error}")))?;

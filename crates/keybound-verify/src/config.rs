@@ -92,7 +92,7 @@ pub enum LoggedDecisions {
 pub struct LimitsConfig {
     /// Concurrent connections of proxies; further ones wait. Default: 1024.
     pub connections: usize,
-    /// The memory for cached tokens of each API, in MiB. Default: 64.
+    /// The memory for cached tokens, in MiB, of which each API has an equal part. Default: 64.
     pub cache_mib: usize,
 }
 

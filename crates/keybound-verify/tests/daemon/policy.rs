@@ -1,6 +1,7 @@
 //! Settings of an API, and what it gets.
-use crate::fixture::{Fixture, case, connect_unix, status, subrequest, table};
+use crate::fixture::{Fixture, case, connect_unix, get, status, subrequest, table};
 use crate::support::runtime;
+use keybound_testing::attacks::TENANT;
 use keybound_verify::DecisionLog;
 use std::time::Duration;
 
@@ -66,5 +67,30 @@ fn scopes_of_users_reach_the_api() {
             assert_eq!(answer.headers()["x-keybound-scopes"], scopes, "{name}");
         }
         daemon.stop(Duration::ZERO).await;
+    });
+}
+
+#[test]
+fn apis_share_the_memory_for_cached_tokens() {
+    runtime().block_on(async {
+        // With 16 KiB an API caches none.
+        for (apis, caches) in [(1, true), (64, false)] {
+            let fixture = Fixture::new();
+            let mut limits = "[limits]\ncache_mib = 1\n".to_owned();
+            for other in 1..apis {
+                limits += &format!(
+                    "[[api]]\nhosts = [\"{other}.contoso.com\"]\naudiences = [\"a\"]\ntenants = [\"{TENANT}\"]\n"
+                );
+            }
+            fixture.replace("[[api]]", &(limits + "[[api]]"));
+            let daemon = fixture.start(DecisionLog::none()).await.unwrap();
+            let mut sender = connect_unix(&fixture.socket()).await;
+            let request = subrequest(&case("version-2"), "orders.contoso.com");
+            assert_eq!(status(&mut sender, request).await.0, 200);
+            let (_, metrics) = get(&fixture.admin(), "GET", "/metrics").await;
+            let none = "keybound_verify_cache_bytes{api=\"orders.contoso.com\"} 0\n";
+            assert_eq!(!metrics.contains(none), caches, "{apis}: {metrics}");
+            daemon.stop(Duration::ZERO).await;
+        }
     });
 }

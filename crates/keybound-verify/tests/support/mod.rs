@@ -51,7 +51,7 @@ impl Table {
     /// The configuration for a proxy, which connects to [`socket`](Self::socket).
     pub fn config(&self, engine: &str) -> String {
         let mut text = format!(
-            "[listen]\nunix = {:?}\nmode = 0o666\n[proxy]\nengine = \"{engine}\"\n[keys]\nfile = {:?}\nmax_age = 604800\n[log]\ndecisions = \"all\"\n[limits]\ncache_mib = 1\n",
+            "[listen]\nunix = {:?}\nmode = 0o666\n[proxy]\nengine = \"{engine}\"\n[keys]\nfile = {:?}\nmax_age = 604800\n[log]\ndecisions = \"all\"\n[limits]\ncache_mib = 32\n",
             self.socket(engine),
             self.folder.path().join("keys.json"),
         );
