@@ -1,6 +1,8 @@
 //! The attack table through the ways in of this crate.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+#[path = "attack_table/connections.rs"]
+mod connections;
 mod support;
 
 use base64::Engine as _;
@@ -98,7 +100,7 @@ fn attack_table_through_the_tower_layer() {
 
 #[test]
 fn attack_table_through_the_tower_layer_for_grpc() {
-    run("tonic", issuer(), |request, policy| {
+    run("tower, gRPC", issuer(), |request, policy| {
         through_layer(
             request,
             policy,
@@ -379,7 +381,7 @@ fn through_layer(
     if grpc {
         layer = layer.grpc();
     }
-    let response = block_on(layer.layer(Api).call(http)).unwrap();
+    let response = runtime().block_on(layer.layer(Api).call(http)).unwrap();
     Some(verdict_of_response(&response, grpc))
 }
 
@@ -396,18 +398,22 @@ fn verdict_of_response(response: &Response<String>, grpc: bool) -> Verdict {
     };
     assert_eq!(response.body(), "", "the service was not called");
     if grpc {
-        let status = match reason.status() {
-            403 => "7",
-            503 => "14",
-            _ => "16",
-        };
-        assert_eq!(header(HeaderName::from_static("grpc-status")), Some(status));
+        let status = header(HeaderName::from_static("grpc-status"));
+        assert_eq!(status, Some(grpc_status(*reason)));
         assert_eq!(response.status(), 200);
     } else {
         assert_eq!(response.status().as_u16(), reason.status());
     }
     let challenge = header(WWW_AUTHENTICATE).map(str::to_owned);
     Verdict::refused(reason.status(), Some(reason.code().to_owned()), challenge)
+}
+
+fn grpc_status(reason: Reason) -> &'static str {
+    match reason.status() {
+        403 => "7",
+        503 => "14",
+        _ => "16",
+    }
 }
 
 /// Returns the client of the caller.
@@ -430,10 +436,9 @@ impl Service<Request<()>> for Api {
     }
 }
 
-fn block_on<F: Future>(future: F) -> F::Output {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
         .build()
-        .unwrap();
-    runtime.block_on(future)
+        .unwrap()
 }

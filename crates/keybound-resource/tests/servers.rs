@@ -3,6 +3,8 @@
 
 #[path = "servers/flood.rs"]
 mod flood;
+#[path = "support/orders.rs"]
+mod orders;
 
 use axum::Router;
 use axum::routing::get;
@@ -16,27 +18,24 @@ use keybound_resource::tls::{
     AnyClientCertificate, MtlsListener, OpensslServer, RustlsServer, request_any_client_certificate,
 };
 use keybound_resource::tower::MtlsPopLayer;
-use keybound_resource::{Caller, Clock as _, Guid, KeySet, Keys, SystemClock, Verifier};
+use keybound_resource::{Clock as _, Guid, KeySet, Keys, SystemClock, Verifier};
 use keybound_testing::attacks::{CLIENT, RESOURCE, TENANT, TestIssuer, TokenRecipe};
 use keybound_testing::{Authority, Leaf};
 use openssl::ssl::{SslConnector, SslContext, SslMethod, SslVerifyMode, SslVersion};
+use orders::Orders;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ServerConfig};
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
-use std::task::{Context, Poll};
 use std::time::UNIX_EPOCH;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_openssl::SslStream;
 use tokio_rustls::TlsConnector;
-use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::transport::Server;
-use tower_service::Service;
 
 #[tokio::test]
 async fn axum_behind_rustls_and_openssl_accepts_the_owner_of_the_token_only() {
@@ -386,33 +385,6 @@ async fn grpc(address: SocketAddr, certificate: Option<&str>) -> Response<hyper:
     let (parts, body) = response.into_parts();
     assert_eq!(parts.status, 200);
     Response::from_parts(parts, body)
-}
-
-/// A service of gRPC, whose responses have the client in a header.
-#[derive(Clone)]
-struct Orders;
-
-impl NamedService for Orders {
-    const NAME: &'static str = "orders.Orders";
-}
-
-impl Service<Request<Body>> for Orders {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = std::future::Ready<Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let caller = request.extensions().get::<Arc<Caller>>().unwrap();
-        let mut response = Response::new(Body::default());
-        let headers = response.headers_mut();
-        headers.insert("grpc-status", 0.into());
-        headers.insert("caller", caller.client().parse().unwrap());
-        std::future::ready(Ok(response))
-    }
 }
 
 fn verifier() -> Verifier {

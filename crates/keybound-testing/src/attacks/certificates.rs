@@ -67,6 +67,15 @@ impl ClientCertificates {
         leaf.unwrap_or_else(|| panic!("there is no certificate {name}"))
     }
 
+    /// The certificate that is this DER, with its key; `None` if there is none, as for a malformed one.
+    ///
+    /// # Panics
+    /// If OpenSSL fails.
+    pub fn leaf_of(&self, der: &[u8]) -> Option<&Leaf> {
+        let mut leaves = self.0.values();
+        leaves.find(|leaf| leaf.certificate.to_der().unwrap() == der)
+    }
+
     /// What a client presents, in DER.
     ///
     /// # Panics
