@@ -8,7 +8,7 @@ use keybound::tls::{TlsEngine, TrustAnchors};
 use keybound::{Environment, ManagedIdentityClient, ManagedIdentityClientBuilder};
 use keybound_emulator::{Config, Emulator, SimulatedAttestation, SimulatedKeyProvider};
 use keybound_resource::fetch::{HttpsKeyFetcher, HttpsSettings};
-use keybound_resource::{Guid, Issuer, Keys, TokenVersion, Verifier};
+use keybound_resource::{Guid, Issuer, Keys, TokenVersion, Verifier, VerifierBuilder};
 use std::error::Error;
 use std::sync::Arc;
 
@@ -91,27 +91,39 @@ impl Platform {
     /// # Errors
     /// If the trust anchors cannot be read.
     pub fn verifier(&self, resource: &str, tenant: &Guid) -> Result<Verifier, Box<dyn Error>> {
-        let settings = HttpsSettings {
+        let fetcher = HttpsKeyFetcher::new(self.https_settings()?)?;
+        let builder = self.verifier_builder().audience(resource);
+        let builder = builder.tenant(tenant.clone());
+        Ok(builder.keys(Keys::discovered(fetcher)).build()?)
+    }
+
+    /// Settings for the fetch of Entra's keys.
+    ///
+    /// # Errors
+    /// If the emulator's CA certificate cannot be parsed.
+    pub fn https_settings(&self) -> Result<HttpsSettings, Box<dyn Error>> {
+        Ok(HttpsSettings {
             trust: self.trust()?,
             ..HttpsSettings::default()
+        })
+    }
+
+    /// A builder of verifiers with the issuers of this platform.
+    pub fn verifier_builder(&self) -> VerifierBuilder {
+        let builder = Verifier::builder();
+        let Self::Emulator(emulator) = self else {
+            return builder;
         };
-        let mut builder = Verifier::builder()
-            .audience(resource)
-            .tenant(tenant.clone())
-            .keys(Keys::discovered(HttpsKeyFetcher::new(settings)?));
-        if let Self::Emulator(emulator) = self {
-            let sts = emulator.ready().sts.trim_end_matches('/');
-            let v1 = format!("{sts}/{{tenantid}}");
-            let v2 = format!("{v1}/v2.0");
-            let issuer = |version, name: &str, base: &str| {
-                let metadata = format!("{base}/.well-known/openid-configuration");
-                Issuer::new(version, name, &metadata)
-            };
-            builder = builder
-                .issuer(issuer(TokenVersion::V1, &format!("{v1}/"), &v1).key_issuer(&v2))
-                .issuer(issuer(TokenVersion::V2, &v2, &v2));
-        }
-        Ok(builder.build()?)
+        let sts = emulator.ready().sts.trim_end_matches('/');
+        let v1 = format!("{sts}/{{tenantid}}");
+        let v2 = format!("{v1}/v2.0");
+        let issuer = |version, name: &str, base: &str| {
+            let metadata = format!("{base}/.well-known/openid-configuration");
+            Issuer::new(version, name, &metadata)
+        };
+        builder
+            .issuer(issuer(TokenVersion::V1, &format!("{v1}/"), &v1).key_issuer(&v2))
+            .issuer(issuer(TokenVersion::V2, &v2, &v2))
     }
 
     /// The URL of a Graph request; on Azure, at the host that accepts bound tokens.
