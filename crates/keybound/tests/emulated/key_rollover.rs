@@ -9,6 +9,7 @@ use keybound_testing::emulated::{TestHost, VAULT};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -109,6 +110,9 @@ struct Api {
     host: TestHost,
     verifier: Verifier,
     tokens: Mutex<Vec<Arc<IssuedToken>>>,
+    /// Held for a verification, and alone to advance the clock: a verification that read the time before would find that it was set
+    /// back, and fetch the keys again.
+    time: RwLock<()>,
     /// Set at the end, and by a wrong verdict.
     stop: AtomicBool,
     /// The number of verdicts of each worker.
@@ -159,6 +163,7 @@ impl Api {
             host,
             verifier,
             tokens: Mutex::default(),
+            time: RwLock::default(),
             stop: AtomicBool::new(false),
             verdicts: (0..WORKERS).map(|_| AtomicU64::new(0)).collect(),
         }
@@ -210,7 +215,10 @@ impl Api {
                 token.key.fetch_max(RETIRING, Ordering::SeqCst);
             }
             self.host.emulator.retire_previous_keys();
-            self.host.emulator.clock().advance(HOUR);
+            {
+                let _alone = self.time.write().await;
+                self.host.emulator.clock().advance(HOUR);
+            }
             // The workers start the refresh.
             for token in &earlier {
                 while self.check(token) != Err(Reason::KeyUnknown) && !self.stopped() {
@@ -238,7 +246,9 @@ impl Api {
             let tokens = self.tokens();
             for (position, token) in tokens.iter().enumerate() {
                 let stolen = &tokens[(position + 2) % tokens.len()];
+                let shared = self.time.read().await;
                 let verdict = self.verify_both(token, stolen).await;
+                drop(shared);
                 verdict.inspect_err(|_| self.stop.store(true, Ordering::Relaxed))?;
             }
             self.verdicts[worker].fetch_add(2 * tokens.len() as u64, Ordering::Relaxed);
