@@ -98,12 +98,12 @@ impl GuardedClock {
             self.log_set_back(ahead);
             return monotonic + floor;
         }
-        self.watch_set_forward(ahead, monotonic);
+        self.watch_set_forward(floor, ahead, monotonic);
         wall
     }
 
     /// What other threads read is written rarely.
-    fn watch_set_forward(&self, ahead: i64, monotonic: i64) {
+    fn watch_set_forward(&self, floor: i64, ahead: i64, monotonic: i64) {
         let since = self.set_forward_at.load(Ordering::Relaxed);
         if ahead <= MAX_STEP_BACK {
             if since != NEVER {
@@ -112,8 +112,16 @@ impl GuardedClock {
         } else if since == NEVER {
             self.set_forward_at.store(monotonic, Ordering::Relaxed);
         } else if monotonic - since >= PROBATION {
-            self.floor.fetch_add(ahead, Ordering::Relaxed);
-            self.set_forward_at.store(NEVER, Ordering::Relaxed);
+            // Of several threads that read the same floor, one raises it.
+            let raised = self.floor.compare_exchange(
+                floor,
+                floor + ahead,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+            if raised.is_ok() {
+                self.set_forward_at.store(NEVER, Ordering::Relaxed);
+            }
         }
     }
 
@@ -147,6 +155,7 @@ pub(crate) const MAX_STEP_BACK: i64 = 60;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Barrier;
     use std::sync::atomic::AtomicU64;
 
     #[derive(Default)]
@@ -208,5 +217,30 @@ mod tests {
         assert!(clock.wall() > Duration::from_secs(1_700_000_000));
         let earlier = clock.monotonic();
         assert!(clock.monotonic() >= earlier);
+    }
+
+    /// A day after the step, requests on all threads see that it is over.
+    #[test]
+    fn clock_that_was_set_forward_is_followed_by_all_threads() {
+        for _ in 0..500 {
+            let clock = Arc::new(TwoClocks::default());
+            clock.wall.store(1_000_000, Ordering::Relaxed);
+            let guarded = GuardedClock::new(Arc::clone(&clock) as _);
+            clock.wall.store(2_000_000, Ordering::Relaxed);
+            assert_eq!(guarded.now(), 2_000_000);
+            let day = PROBATION.unsigned_abs();
+            clock.wall.store(2_000_000 + day, Ordering::Relaxed);
+            clock.monotonic.store(day, Ordering::Relaxed);
+            let barrier = Barrier::new(4);
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        barrier.wait();
+                        guarded.now()
+                    });
+                }
+            });
+            assert_eq!(guarded.now(), 2_000_000 + PROBATION);
+        }
     }
 }
