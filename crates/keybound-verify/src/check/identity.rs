@@ -17,9 +17,10 @@ pub const IDENTITY_HEADERS: &[&str] = &[
 pub(crate) type IdentityValues<'a> = [Cow<'a, str>; IDENTITY_HEADERS.len()];
 
 pub(crate) fn identity_headers(caller: &Caller) -> IdentityValues<'_> {
-    let identity_type = match caller.is_app_only() {
-        true => "app",
-        false => "user",
+    let identity_type = match (caller.is_app_only(), caller.is_user()) {
+        (true, _) => "app",
+        (false, true) => "user",
+        (false, false) => "",
     };
     let object = caller.object().map(|object| object.as_str());
     [

@@ -51,20 +51,28 @@ fn certificates_of_other_issuers_are_refused() {
 }
 
 #[test]
-fn scopes_of_users_reach_the_api() {
+fn kind_of_caller_and_scopes_reach_the_api() {
     runtime().block_on(async {
         let fixture = Fixture::new();
         fixture.replace("tenants =", "scopes = [\"Orders.Read\"]\ntenants =");
         let daemon = fixture.start(DecisionLog::none()).await.unwrap();
         let mut sender = connect_unix(&fixture.socket()).await;
-        for (name, scopes) in [
-            ("user-with-the-required-scopes", "Orders.Read Orders.Write"),
-            ("version-2", ""),
+        let neither = "neither-roles-nor-scopes-where-that-is-enough";
+        for (name, kind, scopes) in [
+            (
+                "user-with-the-required-scopes",
+                "user",
+                "Orders.Read Orders.Write",
+            ),
+            ("version-2", "app", ""),
+            (neither, "", ""),
         ] {
             let request = subrequest(&case(name), "orders.contoso.com");
             let (allowed, answer) = status(&mut sender, request).await;
             assert_eq!(allowed, 200, "{name}");
-            assert_eq!(answer.headers()["x-keybound-scopes"], scopes, "{name}");
+            let headers = answer.headers();
+            assert_eq!(headers["x-keybound-scopes"], scopes, "{name}");
+            assert_eq!(headers["x-keybound-identity-type"], kind, "{name}");
         }
         daemon.stop(Duration::ZERO).await;
     });
