@@ -42,7 +42,7 @@ async fn flood_of_junk_tokens_costs_no_memory_and_one_fetch() {
         let sent = valid.send(address, Duration::from_millis(1));
         flood(address, 100).await;
         valid.stop();
-        assert!(sent.join_all().await.iter().sum::<u64>() > 0);
+        sent.join_all().await;
     }
     assert_eq!(
         verifier.cached_bytes(),
@@ -119,15 +119,17 @@ impl ValidTraffic {
                     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
                 }
                 let mut sent = 0;
-                while !traffic.stop.load(Ordering::Relaxed) {
+                loop {
                     if let Some(ticks) = &mut ticks {
                         ticks.tick().await;
                     }
                     let status = client.send(&valid_header()).await;
                     assert_eq!(status, StatusCode::OK);
                     sent += 1;
+                    if traffic.stop.load(Ordering::Relaxed) {
+                        break sent;
+                    }
                 }
-                sent
             });
         }
         tasks

@@ -98,9 +98,12 @@ async fn s_server_receives_each_request_once_with_the_certificate() {
         for worker in 0..8 {
             for number in 0..each {
                 let file_request = format!("FILE:file-{worker}-{number}.txt");
+                // Its output arrives after the response at times.
+                until(|| (server.process.count(&file_request) > 0).then_some(()));
                 assert_eq!(server.process.count(&file_request), 1);
             }
         }
+        until(|| (server.verified() >= 8 * each).then_some(()));
         assert_eq!(server.verified(), 8 * each);
         let stranger = client_of(&server.authority, version, None);
         let error = get(&stranger, &server.uri("/file-0-0.txt"))

@@ -50,13 +50,13 @@ fn reloads_under_load_refuse_no_request() {
             tokio::spawn(async move {
                 let mut sender = connect_unix(&socket).await;
                 let owner = case("version-2");
-                let mut answered = 0_u64;
-                while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                loop {
                     let request = subrequest(&owner, "orders.contoso.com");
                     assert_eq!(status(&mut sender, request).await.0, 200);
-                    answered += 1;
+                    if ended.load(std::sync::atomic::Ordering::Relaxed) {
+                        break;
+                    }
                 }
-                answered
             })
         });
         for reload in 0..reloads {
@@ -71,7 +71,7 @@ fn reloads_under_load_refuse_no_request() {
         }
         ended.store(true, std::sync::atomic::Ordering::Relaxed);
         for client in clients {
-            assert!(client.await.unwrap() > 0);
+            client.await.unwrap();
         }
         daemon.stop(Duration::ZERO).await;
     });

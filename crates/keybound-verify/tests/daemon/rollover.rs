@@ -30,14 +30,14 @@ fn rollovers_under_load_refuse_no_token_of_a_published_key() {
             let (socket, signer, ended) = (fixture.socket(), signer.clone(), ended.clone());
             tokio::spawn(async move {
                 let mut sender = connect_unix(&socket).await;
-                let mut answered = 0_u64;
-                while !ended.load(Ordering::Relaxed) {
+                loop {
                     let signer = signer.read().await;
                     let request = subrequest_with(&signed_by(*signer));
                     assert_eq!(status(&mut sender, request).await.0, 200, "{signer}");
-                    answered += 1;
+                    if ended.load(Ordering::Relaxed) {
+                        break;
+                    }
                 }
-                answered
             })
         });
         for rollover in 0..rollovers {
@@ -57,7 +57,7 @@ fn rollovers_under_load_refuse_no_token_of_a_published_key() {
         }
         ended.store(true, Ordering::Relaxed);
         for client in clients {
-            assert!(client.await.unwrap() > 0);
+            client.await.unwrap();
         }
         daemon.stop(Duration::ZERO).await;
     });

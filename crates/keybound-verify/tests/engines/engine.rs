@@ -157,7 +157,8 @@ fn run(
         .unwrap();
     let end = Instant::now() + START;
     while Instant::now() < end && process.try_wait().unwrap().is_none() {
-        if TcpStream::connect(address).is_ok() {
+        // Another program may have got the address.
+        if TcpStream::connect(address).is_ok() && process.try_wait().unwrap().is_none() {
             return Ok(process);
         }
         std::thread::sleep(Duration::from_millis(10));
