@@ -7,8 +7,11 @@ pub struct Lines(pub Sender<String>);
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // The test may have ended.
-        let _ = self.0.send(String::from_utf8(bytes.to_vec()).unwrap());
+        // Several are written at once at times.
+        for line in std::str::from_utf8(bytes).unwrap().lines() {
+            // The test may have ended.
+            let _ = self.0.send(line.to_owned());
+        }
         Ok(bytes.len())
     }
 
