@@ -69,6 +69,6 @@ async fn connect(config: &Config) -> io::Result<Box<dyn Stream>> {
     Ok(Box::new(stream.map_err(|error| failed(&address, error))?))
 }
 
-/// Longer than the daemon waits for keys.
-const TIMEOUT: Duration = Duration::from_secs(20);
+/// Longer than the daemon waits for the keys of some hundred issuers: a request that ends ends its reload.
+const TIMEOUT: Duration = Duration::from_secs(300);
 const MAX_BODY: usize = 16 * 1024;

@@ -200,6 +200,6 @@ impl Body for Unfinished {
 /// Until a connection without a request is closed.
 const SILENT: Duration = Duration::from_secs(20);
 /// Shorter than any timeout of the daemon.
-const AT_ONCE: Duration = Duration::from_secs(1);
+const AT_ONCE: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_secs(301);
 const GRACE: Duration = Duration::from_secs(6);
