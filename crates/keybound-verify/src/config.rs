@@ -19,7 +19,8 @@ use std::path::{Path, PathBuf};
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
-    /// Where proxies connect to.
+    /// Where proxies connect to. Default: a Unix socket.
+    #[serde(default)]
     pub listen: ListenConfig,
     /// The proxy in front.
     pub proxy: ProxyConfig,
@@ -123,8 +124,9 @@ impl Config {
     /// # Errors
     /// If it is malformed, or two settings contradict each other.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        let config: Self =
+        let mut config: Self =
             toml::from_str(text).map_err(|error| ConfigError::syntax(text, &error))?;
+        config.listen.set_default();
         config.check()?;
         Ok(config)
     }

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Where proxies connect to: a Unix socket, or TCP on loopback. Elsewhere TLS with the proxy's own certificate is required.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ListenConfig {
-    /// The path of a Unix socket.
+    /// The path of a Unix socket. Default: `/run/keybound/verify.sock`, if there is no `tcp`, and where there are Unix sockets.
     pub unix: Option<PathBuf>,
     /// The permissions of the Unix socket. Default: 0o660. A program that can connect to it can test tokens that it has
     /// stolen, and learn whose they are.
@@ -44,6 +44,12 @@ pub struct AdminConfig {
 }
 
 impl ListenConfig {
+    pub(super) fn set_default(&mut self) {
+        if cfg!(unix) && self.unix.is_none() && self.tcp.is_none() {
+            self.unix = Some(DEFAULT_SOCKET.into());
+        }
+    }
+
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         exactly_one("[listen]", &self.unix, &self.tcp)?;
         let Some(address) = self.tcp else {
@@ -94,3 +100,6 @@ fn exactly_one(
         ))),
     }
 }
+
+/// In the directory that systemd creates for the daemon.
+const DEFAULT_SOCKET: &str = "/run/keybound/verify.sock";

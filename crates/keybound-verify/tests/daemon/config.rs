@@ -12,13 +12,29 @@ audiences = ["api://orders.contoso.com"]
 tenants = ["72f988bf-86f1-41af-91ab-2d7cd011db47"]
 "#;
 
+#[cfg(unix)]
+#[test]
+fn listens_on_a_unix_socket_by_default() {
+    let without = CONFIG.replace("[listen]\ntcp = \"127.0.0.1:0\"\n", "");
+    let with_mode = CONFIG.replace("tcp = \"127.0.0.1:0\"", "mode = 0o600");
+    for text in [&without, &with_mode] {
+        let config = Config::from_toml(text).unwrap();
+        let socket = config.listen.unix.unwrap();
+        assert_eq!(socket.to_str(), Some("/run/keybound/verify.sock"));
+    }
+}
+
 #[test]
 fn rejects_configurations_that_are_not_sound() {
     Config::from_toml(CONFIG).unwrap();
     for (from, to, why) in [
         ("127.0.0.1:0", "0.0.0.0:8444", "is not on loopback"),
         ("127.0.0.1:0", "[::]:8444", "is not on loopback"),
-        ("tcp = \"127.0.0.1:0\"", "", "expected either unix or tcp"),
+        (
+            "[proxy]",
+            "unix = \"verify.sock\"\n[proxy]",
+            "expected either unix or tcp",
+        ),
         ("[proxy]", "mode = 0o660\n[proxy]", "mode is for unix only"),
         (
             "[proxy]",
