@@ -82,20 +82,22 @@ def send_streamed(
     # Before the request's own deadline: a part that comes after that one came after this one too.
     deadline = monotonic() + timeout
     response = send(upload)
-    ended_before_part = timed_out = False
+    came_late = timed_out = False
     try:
         if not upload.wanted().wait():
             return response.wait()
         mark_used(source)
         for chunk in chunks(content):
             came_late = monotonic() >= deadline
+            # It may be accepted nevertheless: the connection is closed a moment after the deadline.
             # Once there is a response, the timeout of the request does not end the wait for a service that reads no more.
             accepted = upload.push(chunk, max(0.0, deadline - monotonic()))
             if not (accepted if isinstance(accepted, bool) else accepted.wait()):
-                ended_before_part = came_late or accepted is False
+                came_late = came_late or accepted is False
                 timed_out = monotonic() >= deadline
                 break
         else:
+            came_late = monotonic() >= deadline
             upload.finish()
     finally:
         # Without `finish`, the body is incomplete: the server does not take it for a whole one.
@@ -104,7 +106,7 @@ def send_streamed(
         result = response.wait()
     except KeyboundError as error:
         mark_sent(error)
-        if ended_before_part and isinstance(error, DeadlineReached):
+        if came_late and isinstance(error, DeadlineReached):
             raise upload_too_slow(by_source=True) from error
         raise
     if timed_out and result.status < 300:
