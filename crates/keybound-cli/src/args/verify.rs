@@ -17,7 +17,7 @@ pub(crate) struct VerifyArgs {
 pub(crate) enum VerifyCommand {
     Serve(ServeArgs),
     Reload(ReloadArgs),
-    Config(ProxyConfigArgs),
+    Config(Box<ProxyConfigArgs>),
     Check(CheckArgs),
     Keys(KeysArgs),
 }
