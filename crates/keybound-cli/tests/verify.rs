@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdout, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
 use support::emulated::Emulated;
@@ -82,18 +82,19 @@ struct Served {
 impl Served {
     fn start(fixture: &Fixture) -> Self {
         let mut command = keybound(["verify", "serve", "--config"]);
-        command
-            .arg(fixture.path("verify.toml"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        let mut served = Self::spawn(command.arg(fixture.path("verify.toml")));
+        served.expect("listening on");
+        served
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let mut served = Self {
+        Self {
             stdout: BufReader::new(child.stdout.take().unwrap()),
             stderr: BufReader::new(child.stderr.take().unwrap()),
             child,
-        };
-        served.expect("listening on");
-        served
+        }
     }
 
     fn signal(&self, signal: Signal) {
@@ -391,7 +392,7 @@ fn keys_of_emulated_entra_are_written_for_other_daemons() {
         emulated.ready["ca_file"].as_str().unwrap()
     );
     let config = config.replace(TENANT, tenant.as_str()).replace(&file, &ca);
-    fs::write(fixture.path("verify.toml"), config).unwrap();
+    fs::write(fixture.path("verify.toml"), &config).unwrap();
     let mut command = keybound(["verify", "keys", "--config"]);
     command
         .arg(fixture.path("verify.toml"))
@@ -444,6 +445,22 @@ fn keys_of_emulated_entra_are_written_for_other_daemons() {
         let pem = fs::read_to_string(fixture.path(&file)).unwrap();
         assert!(pem.starts_with("-----BEGIN PUBLIC KEY-----\n"), "{pem}");
     }
+    // The last keys remain while the issuer does not respond.
+    let reachable = format!("metadata = \"{sts}");
+    let config = config.replace(&reachable, "metadata = \"https://127.0.0.1:1");
+    fs::write(fixture.path("verify.toml"), config).unwrap();
+    let mut command = keybound(["verify", "keys", "--watch", "--config"]);
+    command
+        .arg(fixture.path("verify.toml"))
+        .arg("--output")
+        .arg(fixture.path("written.json"));
+    let mut watching = Served::spawn(&mut command);
+    watching.expect("error: ");
+    watching.signal(Signal::TERM);
+    assert!(watching.child.wait().unwrap().success());
+    let remaining = fs::read(fixture.path("written.json")).unwrap();
+    let remaining: serde_json::Value = serde_json::from_slice(&remaining).unwrap();
+    assert_eq!(remaining, file);
 }
 
 #[test]
