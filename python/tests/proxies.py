@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from http.server import ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 from apache import Application
@@ -157,15 +157,15 @@ class running:  # noqa: N801
         self._errors.close()
 
 
-def wait(process: subprocess.Popen[bytes], folder: Path, condition: Any) -> None:
+def wait(process: subprocess.Popen[bytes], folder: Path, condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
         if condition():
             return
         time.sleep(0.02)
-    program = process.args[0] if isinstance(process.args, list) else process.args
-    errors = (folder / Path(str(program)).name).read_text()
-    raise RuntimeError(f"{program} is not ready: {errors}")
+    command: Any = process.args
+    errors = (folder / Path(command[0]).name).read_text()
+    raise RuntimeError(f"{command[0]} is not ready: {errors}")
 
 
 def is_ready(path: Path) -> bool:
