@@ -219,7 +219,7 @@ fn stop_does_not_wait_for_a_reload() {
 fn files_that_would_block_are_refused() {
     let fixture = Fixture::new();
     let pipe = fixture.path("pipe");
-    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    let made = Command::new("mkfifo").arg(&pipe).status();
     assert!(made.unwrap().success());
     let config = fixture.path("verify.toml");
     for (option, arguments) in [
