@@ -69,7 +69,7 @@ impl FetchedKeys {
     }
 }
 
-/// In a key file, an issuer has one set of keys. APIs with signing keys of their own have other metadata with the same issuer.
+/// In a key file, an issuer has one set of keys. APIs that have separate signing keys have other metadata with the same issuer.
 fn check_metadata(all: &[KeyStatus]) -> Result<(), ConfigError> {
     let mut known = BTreeMap::new();
     for status in all {

@@ -7,7 +7,7 @@ pub fn check_tls(front: &Front) {
     for version in ["-tls1_2", "-tls1_3"] {
         let report = report(front, &[version, "-ign_eof"], "GET / HTTP/1.0\r\n\r\n");
         let name = front.kind.name;
-        // Java sends no certificate if none of its own is of a CA in this list.
+        // Java sends no certificate if no CA in this list issued one of its certificates.
         let requests_any = report.contains("No client certificate CA names sent");
         assert!(requests_any, "{name}: {report}");
         // A request within early data can be sent again by anyone.

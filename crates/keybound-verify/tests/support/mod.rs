@@ -184,7 +184,7 @@ pub fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
-/// The same with a clock that stands still, and advances to the next timeout when nothing else is left to do.
+/// The same with a paused clock, which advances to the next timeout when all tasks wait.
 pub fn paused_runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
