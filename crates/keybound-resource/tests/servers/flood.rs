@@ -39,8 +39,13 @@ async fn flood_of_junk_tokens_costs_no_memory_and_one_fetch() {
         measure(address).await;
     } else {
         let valid = Arc::new(ValidTraffic::new(1));
-        let sent = valid.send(address, Duration::from_millis(1));
-        flood(address, 100).await;
+        let mut sent = valid.send(address, Duration::from_millis(1));
+        let traffic = Arc::clone(&valid);
+        tokio::select! {
+            // Until both were sent beside each other, also if one of them starts late.
+            () = flood(address, move |junk| junk >= 100 && traffic.answered() >= 20) => {}
+            Some(ended) = sent.join_next() => panic!("{ended:?}"),
+        }
         valid.stop();
         sent.join_all().await;
     }
@@ -78,11 +83,11 @@ async fn rate_beside_flood(address: SocketAddr, pace: Duration, junk: usize) -> 
     let valid = Arc::new(ValidTraffic::new(CONNECTIONS));
     let started = Instant::now();
     let sent = valid.send(address, pace);
-    flood(address, junk / CONNECTIONS).await;
+    flood(address, move |sent| sent >= junk / CONNECTIONS).await;
     valid.stop();
-    let valid: u64 = sent.join_all().await.iter().sum();
+    sent.join_all().await;
     let seconds = started.elapsed().as_secs_f64();
-    (valid as f64 / seconds, junk as f64 / seconds)
+    (valid.answered() as f64 / seconds, junk as f64 / seconds)
 }
 
 async fn rate_for(address: SocketAddr, pace: Duration, seconds: u64) -> f64 {
@@ -90,12 +95,14 @@ async fn rate_for(address: SocketAddr, pace: Duration, seconds: u64) -> f64 {
     let sent = valid.send(address, pace);
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     valid.stop();
-    sent.join_all().await.iter().sum::<u64>() as f64 / seconds as f64
+    sent.join_all().await;
+    valid.answered() as f64 / seconds as f64
 }
 
 /// Requests with a valid token, each on its own connection.
 struct ValidTraffic {
     connections: usize,
+    answered: AtomicU64,
     stop: AtomicBool,
 }
 
@@ -103,12 +110,13 @@ impl ValidTraffic {
     fn new(connections: usize) -> Self {
         Self {
             connections,
+            answered: AtomicU64::new(0),
             stop: AtomicBool::new(false),
         }
     }
 
-    /// The tasks return the number of their requests, all of which succeeded.
-    fn send(self: &Arc<Self>, address: SocketAddr, pace: Duration) -> JoinSet<u64> {
+    /// The tasks end after `stop`, or panic when a request does not succeed.
+    fn send(self: &Arc<Self>, address: SocketAddr, pace: Duration) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         for _ in 0..self.connections {
             let traffic = Arc::clone(self);
@@ -118,16 +126,15 @@ impl ValidTraffic {
                 if let Some(ticks) = &mut ticks {
                     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
                 }
-                let mut sent = 0;
                 loop {
                     if let Some(ticks) = &mut ticks {
                         ticks.tick().await;
                     }
                     let status = client.send(&valid_header()).await;
                     assert_eq!(status, StatusCode::OK);
-                    sent += 1;
+                    traffic.answered.fetch_add(1, Ordering::Relaxed);
                     if traffic.stop.load(Ordering::Relaxed) {
-                        break sent;
+                        break;
                     }
                 }
             });
@@ -135,26 +142,35 @@ impl ValidTraffic {
         tasks
     }
 
+    fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
     fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 }
 
-/// Sends this many junk tokens on each of the connections, as fast as they are refused.
-async fn flood(address: SocketAddr, each: usize) {
+/// Sends junk tokens on each of the connections, as fast as they are refused, until the number that one has sent is enough.
+async fn flood<F>(address: SocketAddr, is_enough: F)
+where
+    F: Fn(usize) -> bool + Clone + Send + 'static,
+{
     let junk = Arc::new(junk());
     let mut tasks = JoinSet::new();
     for connection in 0..CONNECTIONS {
-        let junk = Arc::clone(&junk);
+        let (junk, is_enough) = (Arc::clone(&junk), is_enough.clone());
         tasks.spawn(async move {
             let mut client = Client::connect(address).await;
-            for number in 0..each {
+            let mut number = 0;
+            while !is_enough(number) {
                 let (name, authorization) = &junk[(connection + number) % junk.len()];
                 // Each request has another one.
                 let authorization =
                     authorization.replace("NUMBER", &format!("{connection}-{number}"));
                 let status = client.send(&authorization).await.as_u16();
                 assert!(matches!(status, 400 | 401), "{name}: {status}");
+                number += 1;
             }
         });
     }
