@@ -4,8 +4,8 @@
 
 mod support;
 
-use keybound_testing::assert_no_leak;
 use keybound_testing::attacks::{TENANT, TestIssuer, TokenRecipe};
+use keybound_testing::{ReservedPort, assert_no_leak};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -487,7 +487,7 @@ fn run_guide(page: &str) {
     // Worker processes may have another account.
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(folder.path().join("guide.sh"), script).unwrap();
-    let [port, api] = [(); 2].map(|()| free_port());
+    let [port, api] = [(); 2].map(|()| ReservedPort::new());
     let guide = [
         "emulator", "--exec", "--", "timeout", "300", "bash", "guide.sh",
     ];
@@ -504,8 +504,8 @@ fn run_guide(page: &str) {
     command
         .current_dir(folder.path())
         .env("PATH", path)
-        .env("PORT", port)
-        .env("API_PORT", api);
+        .env("PORT", port.port().to_string())
+        .env("API_PORT", api.port().to_string());
     let run = run(&mut command);
     assert_eq!(run.status, Some(0), "{page}: {}", run.printed());
     for line in [
@@ -520,11 +520,6 @@ fn run_guide(page: &str) {
             run.printed()
         );
     }
-}
-
-fn free_port() -> String {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port().to_string()
 }
 
 /// Where scripts/setup installs it.

@@ -25,6 +25,8 @@ mod key_provider;
 mod leaks;
 #[cfg(feature = "keys")]
 mod pem_key;
+#[cfg(all(feature = "servers", target_os = "linux"))]
+mod reserved_port;
 #[cfg(feature = "jsonwebtoken")]
 mod ring_provider;
 #[cfg(feature = "servers")]
@@ -48,6 +50,8 @@ pub use key_provider::FixedKeyProvider;
 pub use leaks::assert_no_leak;
 #[cfg(feature = "keys")]
 pub use pem_key::PemKey;
+#[cfg(all(feature = "servers", target_os = "linux"))]
+pub use reserved_port::ReservedPort;
 #[cfg(feature = "jsonwebtoken")]
 pub use ring_provider::RING;
 #[cfg(feature = "keys")]

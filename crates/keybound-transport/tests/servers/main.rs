@@ -2,7 +2,7 @@
 //! requests to an application that counts them.
 //!
 //! With `KEYBOUND_LONG_TESTS=1` each of eight workers sends a thousand requests in every test.
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #[path = "../support/mod.rs"]
 mod support;

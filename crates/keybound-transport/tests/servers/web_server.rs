@@ -2,13 +2,13 @@
 use crate::process::Process;
 use crate::support::pki::{Authority, Leaf};
 use crate::{apache, nginx};
+use keybound_testing::ReservedPort;
 use rustix::process::Signal;
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -50,7 +50,7 @@ pub enum VirtualHost {
 /// A running server.
 pub struct WebServer {
     kind: &'static ServerKind,
-    ports: [u16; 3],
+    ports: [ReservedPort; 3],
     process: Process,
     folder: TempDir,
 }
@@ -71,36 +71,28 @@ impl WebServer {
             kind.package
         );
         let folder = prepare(leaf, clients);
-        let mut output = String::new();
-        // Another process may use a port before the server starts.
-        for _ in 0..5 {
-            let ports = [(); 3].map(|()| free_port());
-            let configuration = (kind.configuration)(&Settings {
-                ports,
-                folder: folder.path().to_str().unwrap(),
-                application,
-                idle,
-            });
-            fs::write(folder.path().join(CONFIGURATION), configuration).unwrap();
-            match run(kind, folder.path()) {
-                Ok(process) => {
-                    return Self {
-                        kind,
-                        ports,
-                        process,
-                        folder,
-                    };
-                }
-                Err(message) => output = message,
-            }
+        let ports = [(); 3].map(|()| ReservedPort::new());
+        let configuration = (kind.configuration)(&Settings {
+            ports: ports.each_ref().map(ReservedPort::port),
+            folder: folder.path().to_str().unwrap(),
+            application,
+            idle,
+        });
+        fs::write(folder.path().join(CONFIGURATION), configuration).unwrap();
+        let process = run(kind, folder.path())
+            .unwrap_or_else(|output| panic!("{} does not start: {output}", kind.program));
+        Self {
+            kind,
+            ports,
+            process,
+            folder,
         }
-        panic!("{} does not start: {output}", kind.program);
     }
 
     pub fn uri(&self, virtual_host: VirtualHost, path: &str) -> String {
         format!(
             "https://localhost:{}{path}",
-            self.ports[virtual_host as usize]
+            self.ports[virtual_host as usize].port()
         )
     }
 
@@ -141,19 +133,6 @@ fn prepare(leaf: &Leaf, clients: &Authority) -> TempDir {
     write("server.key", &leaf.key.private_key_to_pem_pkcs8().unwrap());
     write("clients.pem", &clients.pem());
     folder
-}
-
-/// A port outside of the ephemeral range: a server that is started again finds its port free, and a client does not connect to
-/// itself meanwhile.
-fn free_port() -> u16 {
-    static TRIED: AtomicU16 = AtomicU16::new(0);
-    let own = u16::try_from(std::process::id() % 200).unwrap() * 100;
-    loop {
-        let port = 10_000 + (own + TRIED.fetch_add(1, Ordering::Relaxed)) % 20_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 /// The servers of all tests.

@@ -1,9 +1,9 @@
 //! Proxies as processes.
-use keybound_testing::Authority;
+use keybound_testing::{Authority, ReservedPort};
 use keybound_verify::{Config, DaemonConnection, FrontEnd, proxy_config, proxy_script};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -41,6 +41,7 @@ pub struct EngineKind {
 pub struct Engine {
     process: Child,
     pub address: SocketAddr,
+    _port: ReservedPort,
     /// The authority of its certificate, which is for `localhost`.
     pub ca_pem: Vec<u8>,
 }
@@ -78,35 +79,22 @@ impl Engine {
         }
         fs::write(&certificate, chain).unwrap();
         fs::write(&key, key_pem).unwrap();
+        let port = ReservedPort::new();
         let mut front = FrontEnd::new(&certificate, &key, &api.to_string());
+        front.listen = port.address();
         front.script = folder.join("verify.lua");
         front.daemon = daemon;
-        let mut output = String::new();
-        // Another process may use the port before the proxy starts.
-        for _ in 0..5 {
-            front.listen = free_address();
-            let printed = proxy_config(config, &front).unwrap();
-            if kind.has_script {
-                fs::write(&front.script, proxy_script(config, &front).unwrap()).unwrap();
-            }
-            let configuration = write(kind, folder, &printed);
-            match run(
-                &program,
-                &(kind.arguments)(folder, &configuration),
-                folder,
-                front.listen,
-            ) {
-                Ok(process) => {
-                    return Self {
-                        process,
-                        address: front.listen,
-                        ca_pem: authority.pem(),
-                    };
-                }
-                Err(log) => output = log,
-            }
+        if kind.has_script {
+            fs::write(&front.script, proxy_script(config, &front).unwrap()).unwrap();
         }
-        panic!("{} does not start:\n{output}", kind.name);
+        let configuration = write(kind, folder, &proxy_config(config, &front).unwrap());
+        let arguments = (kind.arguments)(folder, &configuration);
+        Self {
+            process: run(&program, &arguments, folder, front.listen),
+            address: front.listen,
+            _port: port,
+            ca_pem: authority.pem(),
+        }
     }
 }
 
@@ -138,13 +126,8 @@ fn write(kind: &EngineKind, folder: &Path, printed: &str) -> PathBuf {
     path
 }
 
-/// Waits until the proxy accepts connections. What it logged if it does not.
-fn run(
-    program: &Path,
-    arguments: &[String],
-    folder: &Path,
-    address: SocketAddr,
-) -> Result<Child, String> {
+/// Waits until the proxy accepts connections.
+fn run(program: &Path, arguments: &[String], folder: &Path, address: SocketAddr) -> Child {
     let log = folder.join("proxy.log");
     let output = fs::File::create(&log).unwrap();
     let mut process = Command::new(program)
@@ -157,19 +140,14 @@ fn run(
         .unwrap();
     let end = Instant::now() + START;
     while Instant::now() < end && process.try_wait().unwrap().is_none() {
-        // Another program may have got the address.
-        if TcpStream::connect(address).is_ok() && process.try_wait().unwrap().is_none() {
-            return Ok(process);
+        if TcpStream::connect(address).is_ok() {
+            return process;
         }
         std::thread::sleep(Duration::from_millis(10));
     }
     kill(&mut process);
-    Err(fs::read_to_string(log).unwrap())
-}
-
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
+    let log = fs::read_to_string(log).unwrap();
+    panic!("{} does not start:\n{log}", program.display());
 }
 
 /// The version that scripts/setup installs.
