@@ -38,6 +38,9 @@ pub mod tonic;
 #[cfg(feature = "tower")]
 pub mod tower;
 mod verifier;
+#[cfg(feature = "tls")]
+#[doc(hidden)]
+pub mod warning_limit;
 
 pub use authorization::{Authorization, Schemes};
 pub use caller::Caller;

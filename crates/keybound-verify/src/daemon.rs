@@ -72,7 +72,7 @@ impl Daemon {
         let cannot_listen = |error: io::Error| StartError::Listen(error.to_string());
         let metrics = Arc::new(Metrics::default());
         let mut apis = Apis::build(&config, &metrics, &*extend, SharedKeys::new())?;
-        let (listener, trusted) = Listener::bind(&config.listen)
+        let (listener, trusted) = Listener::bind(&config.listen, &metrics)
             .await
             .map_err(cannot_listen)?;
         let admin = match &config.admin {

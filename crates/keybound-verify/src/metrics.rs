@@ -14,6 +14,7 @@ use std::time::Duration;
 pub(crate) struct Metrics {
     apis: Mutex<BTreeMap<String, Arc<ApiMetrics>>>,
     unknown_hosts: AtomicU64,
+    unpinned_connections: AtomicU64,
     reloads: AtomicU64,
     failed_reloads: AtomicU64,
 }
@@ -73,6 +74,10 @@ impl Metrics {
         self.unknown_hosts.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn count_unpinned_connection(&self) {
+        self.unpinned_connections.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn count_reload(&self, succeeded: bool) {
         let counter = match succeeded {
             true => &self.reloads,
@@ -110,6 +115,12 @@ impl Metrics {
             "Requests whose host is that of no API.",
         );
         text.sample("", self.unknown_hosts.load(Relaxed));
+        text.family(
+            "keybound_verify_unpinned_connections_total",
+            "counter",
+            "Connections that were closed, as their peer has none of the certificates of [listen.tls].",
+        );
+        text.sample("", self.unpinned_connections.load(Relaxed));
         text.durations(&apis);
         drop(apis);
         text.family(

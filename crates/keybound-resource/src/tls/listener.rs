@@ -1,5 +1,6 @@
 use super::handshakes::Handshakes;
 use crate::source::{Peer, PeerAddress};
+use crate::warning_limit::WarningLimit;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -158,6 +159,7 @@ async fn accept_all(
     handshakes: Handshakes,
     accepted: mpsc::Sender<MtlsStream>,
 ) {
+    let warnings = Arc::<WarningLimit>::default();
     loop {
         let (stream, address) = match listener.accept().await {
             Ok(connection) => connection,
@@ -169,14 +171,17 @@ async fn accept_all(
             }
         };
         let (server, accepted) = (Arc::clone(&server), accepted.clone());
+        let warnings = Arc::clone(&warnings);
         let running = handshakes.start(address.ip());
         tokio::spawn(async move {
             let handshake = timeout(HANDSHAKE_TIMEOUT, handshake(server, stream, address));
             tokio::select! {
                 result = handshake => match result {
                     Ok(Ok(stream)) => {
-                        if accepted.try_send(stream).is_err() {
-                            tracing::warn!("a connection was closed: the server accepts none");
+                        if accepted.try_send(stream).is_err()
+                            && let Some(connections) = warnings.count()
+                        {
+                            tracing::warn!(connections, "connections were closed: the server accepts none");
                         }
                     }
                     Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),

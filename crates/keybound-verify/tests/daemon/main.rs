@@ -28,3 +28,5 @@ mod sockets;
 #[cfg(unix)]
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(unix)]
+mod tls;

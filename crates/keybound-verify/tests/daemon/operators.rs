@@ -2,6 +2,8 @@
 use crate::fixture::{Fixture, case, connect_unix, get, status, subrequest};
 use crate::support::runtime;
 use keybound_verify::DecisionLog;
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 #[test]
@@ -42,6 +44,26 @@ fn operators_get_health_readiness_and_metrics() {
         ] {
             assert!(metrics.lines().any(|found| found == line), "{line}:\n{metrics}");
         }
+        daemon.stop(Duration::ZERO).await;
+    });
+}
+
+#[test]
+fn each_metric_is_documented() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/verify.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, rows) = page.split_once("\n### Metrics\n").unwrap();
+    let (rows, _) = rows.split_once("\n### ").unwrap();
+    let names = |text: &str, start: &str, end: char| -> BTreeSet<String> {
+        let rows = text.lines().filter_map(|line| line.strip_prefix(start));
+        let names = rows.filter_map(|row| row.split_once(end));
+        names.map(|(name, _)| name.to_owned()).collect()
+    };
+    runtime().block_on(async {
+        let fixture = Fixture::new();
+        let daemon = fixture.start(DecisionLog::none()).await.unwrap();
+        let (_, metrics) = get(&fixture.admin(), "GET", "/metrics").await;
+        assert_eq!(names(rows, "| `", '`'), names(&metrics, "# TYPE ", ' '));
         daemon.stop(Duration::ZERO).await;
     });
 }

@@ -1,11 +1,9 @@
 //! Where the daemon listens, and who may connect.
-use crate::fixture::{Fixture, case, connect, connect_unix, status, subrequest};
+use crate::fixture::{Fixture, case, connect_unix, status, subrequest};
 use crate::support::runtime;
-use keybound_testing::Authority;
 use keybound_verify::DecisionLog;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::time::Duration;
-use tokio::net::TcpStream;
 
 #[test]
 fn socket_has_its_permissions_and_replaces_only_a_stale_one() {
@@ -65,60 +63,4 @@ fn socket_of_a_live_process_and_links_are_not_replaced() {
         names.sort();
         assert_eq!(names, ["keys.json", "other.sock", "verify.sock"]);
     });
-}
-
-#[test]
-fn tls_admits_the_pinned_proxy_only() {
-    runtime().block_on(async {
-        let fixture = Fixture::new();
-        let folder = fixture.folder.path();
-        let authority = Authority::new("proxies");
-        let (server, proxy, other) = (
-            authority.server("localhost"),
-            authority.server("proxy"),
-            authority.server("proxy"),
-        );
-        let pem = |name: &str, bytes: &[u8]| {
-            let path = folder.join(name);
-            std::fs::write(&path, bytes).unwrap();
-            path
-        };
-        let certificate = pem("server.pem", &server.certificate.to_pem().unwrap());
-        let key = pem("server.key", &server.key.private_key_to_pem_pkcs8().unwrap());
-        let client = pem("proxy.pem", &proxy.certificate.to_pem().unwrap());
-        let socket = format!("unix = {:?}\n", fixture.socket());
-        fixture.replace(
-            &socket,
-            &format!("tcp = \"0.0.0.0:0\"\n[listen.tls]\ncertificate = {certificate:?}\nkey = {key:?}\nclients = [{client:?}]\n"),
-        );
-        let daemon = fixture.start(DecisionLog::none()).await.unwrap();
-        let port = daemon.address().unwrap().port();
-        let request = || subrequest(&case("version-2"), "orders.contoso.com");
-        let mut sender = connect(tls(port, Some(&proxy)).await).await;
-        assert_eq!(status(&mut sender, request()).await.0, 200);
-        for leaf in [Some(&other), None] {
-            let mut sender = connect(tls(port, leaf).await).await;
-            assert!(sender.send_request(request()).await.is_err());
-        }
-        daemon.stop(Duration::ZERO).await;
-    });
-}
-
-async fn tls(
-    port: u16,
-    leaf: Option<&keybound_testing::Leaf>,
-) -> tokio_openssl::SslStream<TcpStream> {
-    use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
-    let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
-    connector.set_verify(SslVerifyMode::NONE);
-    if let Some(leaf) = leaf {
-        connector.set_certificate(&leaf.certificate).unwrap();
-        connector.set_private_key(&leaf.key).unwrap();
-    }
-    let ssl = connector.build().configure().unwrap();
-    let ssl = ssl.into_ssl("localhost").unwrap();
-    let tcp = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    let mut stream = tokio_openssl::SslStream::new(ssl, tcp).unwrap();
-    std::pin::Pin::new(&mut stream).connect().await.unwrap();
-    stream
 }
