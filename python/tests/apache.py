@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ports import reserved_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,23 +99,22 @@ def apache(recorder_certificate: Path) -> Iterator[str]:
     folder.chmod(0o755)
     application = ThreadingHTTPServer(("127.0.0.1", 0), Application)
     threading.Thread(target=application.serve_forever, daemon=True).start()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     configuration = folder / "apache.conf"
-    configuration.write_text(
-        CONFIGURATION.format(port=port, folder=folder, certificate=recorder_certificate, application=application.server_port)
-    )
-    # Apache ends its whole process group.
-    running = subprocess.Popen([PROGRAM, "-DFOREGROUND", "-d", str(folder), "-f", str(configuration)], start_new_session=True)
-    try:
-        _wait(port, running, folder)
-        yield f"https://127.0.0.1:{port}/secure"
-    finally:
-        running.terminate()
-        running.wait(20)
-        application.shutdown()
-        application.server_close()
-        shutil.rmtree(folder)
+    with reserved_port() as port:
+        configuration.write_text(
+            CONFIGURATION.format(port=port, folder=folder, certificate=recorder_certificate, application=application.server_port)
+        )
+        # Apache ends its whole process group.
+        running = subprocess.Popen([PROGRAM, "-DFOREGROUND", "-d", str(folder), "-f", str(configuration)], start_new_session=True)
+        try:
+            _wait(port, running, folder)
+            yield f"https://127.0.0.1:{port}/secure"
+        finally:
+            running.terminate()
+            running.wait(20)
+            application.shutdown()
+            application.server_close()
+            shutil.rmtree(folder)
 
 
 def _wait(port: int, running: subprocess.Popen[bytes], folder: Path) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 from apache import Application
+from ports import reserved_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,9 +118,9 @@ def proxy(request: pytest.FixtureRequest, emulator: Emulator, recorder_certifica
             )
         )
         log = folder / "decisions"
-        with log.open("wb") as output, running([program, "verify", "serve", "--config", policy], folder, stdout=output) as daemon:
+        serve = [program, "verify", "serve", "--config", policy]
+        with log.open("wb") as output, running(serve, folder, stdout=output) as daemon, reserved_port() as port:
             wait(daemon, folder, lambda: is_ready(folder / "admin.sock"))
-            port = free_port()
             command = [program, "verify", "config", request.param, "--config", policy, "--listen", f"127.0.0.1:{port}"]
             command += ["--certificate", recorder_certificate, "--key", recorder_certificate]
             command += ["--upstream", f"127.0.0.1:{api.server_port}"]
@@ -185,9 +186,3 @@ def accepts(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    return port
