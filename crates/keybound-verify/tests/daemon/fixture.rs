@@ -115,15 +115,16 @@ pub fn subrequest_with(token: &str) -> Request<Empty<Bytes>> {
     http.body(Empty::new()).unwrap()
 }
 
-pub async fn connect(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-) -> SendRequest<Empty<Bytes>> {
+/// A connection to the daemon.
+pub type Sender = SendRequest<Empty<Bytes>>;
+
+pub async fn connect(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Sender {
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     sender
 }
 
-pub async fn connect_unix(path: &Path) -> SendRequest<Empty<Bytes>> {
+pub async fn connect_unix(path: &Path) -> Sender {
     connect(UnixStream::connect(path).await.unwrap()).await
 }
 
@@ -145,7 +146,7 @@ pub async fn get(path: &Path, method: &str, target: &str) -> (StatusCode, String
 }
 
 pub async fn status(
-    sender: &mut SendRequest<Empty<Bytes>>,
+    sender: &mut Sender,
     request: Request<Empty<Bytes>>,
 ) -> (u16, Response<hyper::body::Incoming>) {
     sender.ready().await.unwrap();

@@ -4,6 +4,8 @@
     expect(clippy::unwrap_used, reason = "what fails here fails the test")
 )]
 
+#[cfg(unix)]
+mod clients;
 mod config;
 #[cfg(unix)]
 mod connections;

@@ -1,11 +1,11 @@
 //! New configurations while the daemon runs.
+use crate::clients::Clients;
 use crate::fixture::{Fixture, case, connect_unix, get, status, subrequest};
 use crate::support::runtime;
 use http::{Request, StatusCode};
 use http_body_util::Empty;
 use keybound_verify::{Config, DecisionLog, LoadError};
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -44,21 +44,12 @@ fn reloads_under_load_refuse_no_request() {
             Some(_) => 2000,
             None => 20,
         };
-        let ended = Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let clients = [(); 8].map(|()| {
-            let (ended, socket) = (Arc::clone(&ended), fixture.socket());
-            tokio::spawn(async move {
-                let mut sender = connect_unix(&socket).await;
-                let owner = case("version-2");
-                loop {
-                    let request = subrequest(&owner, "orders.contoso.com");
-                    assert_eq!(status(&mut sender, request).await.0, 200);
-                    if ended.load(std::sync::atomic::Ordering::Relaxed) {
-                        break;
-                    }
-                }
-            })
+        let clients = Clients::start(fixture.socket(), async |mut sender| {
+            let request = subrequest(&case("version-2"), "orders.contoso.com");
+            assert_eq!(status(&mut sender, request).await.0, 200);
+            sender
         });
+        let clients = clients.await;
         for reload in 0..reloads {
             // Every third one is not usable.
             let sound = fixture.config.lock().unwrap().clone();
@@ -69,10 +60,7 @@ fn reloads_under_load_refuse_no_request() {
             *fixture.config.lock().unwrap() = sound;
             tokio::task::yield_now().await;
         }
-        ended.store(true, std::sync::atomic::Ordering::Relaxed);
-        for client in clients {
-            client.await.unwrap();
-        }
+        clients.stop().await;
         daemon.stop(Duration::ZERO).await;
     });
 }

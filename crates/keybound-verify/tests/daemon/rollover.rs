@@ -1,11 +1,12 @@
 //! New keys of the issuer while requests are answered.
+use crate::clients::Clients;
 use crate::fixture::{Fixture, connect_unix, status, subrequest_with, table};
-use crate::support::runtime;
+use crate::support::paused_runtime;
 use keybound_resource::{Clock, FetchFuture, KeyFetcher, Keys, VerifierBuilder};
 use keybound_testing::attacks::{TENANT, TokenRecipe, fixed_now};
 use keybound_verify::{Config, Daemon, DecisionLog};
 use serde_json::{Value, json};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::RwLock;
@@ -17,7 +18,8 @@ fn rollovers_under_load_refuse_no_token_of_a_published_key() {
         Some(_) => 100,
         None => 4,
     };
-    runtime().block_on(async {
+    // However busy the machine is, a request waits for new keys: time does not advance while they are fetched.
+    paused_runtime().block_on(async {
         let fixture = Fixture::new();
         let issuer = RollingIssuer::default();
         issuer.publish(&KEYS[..1]);
@@ -25,21 +27,17 @@ fn rollovers_under_load_refuse_no_token_of_a_published_key() {
         let mut sender = connect_unix(&fixture.socket()).await;
         // Clients hold it while a request is answered.
         let signer = Arc::new(RwLock::new(KEYS[0]));
-        let ended = Arc::new(AtomicBool::new(false));
-        let clients = [(); 8].map(|()| {
-            let (socket, signer, ended) = (fixture.socket(), signer.clone(), ended.clone());
-            tokio::spawn(async move {
-                let mut sender = connect_unix(&socket).await;
-                loop {
-                    let signer = signer.read().await;
-                    let request = subrequest_with(&signed_by(*signer));
-                    assert_eq!(status(&mut sender, request).await.0, 200, "{signer}");
-                    if ended.load(Ordering::Relaxed) {
-                        break;
-                    }
-                }
-            })
+        let held = Arc::clone(&signer);
+        let clients = Clients::start(fixture.socket(), move |mut sender| {
+            let signer = Arc::clone(&held);
+            async move {
+                let signer = signer.read().await;
+                let request = subrequest_with(&signed_by(*signer));
+                assert_eq!(status(&mut sender, request).await.0, 200, "{signer}");
+                sender
+            }
         });
+        let clients = clients.await;
         for rollover in 0..rollovers {
             let [old, new] = [rollover % 2, (rollover + 1) % 2].map(|position| KEYS[position]);
             issuer.publish(&KEYS);
@@ -55,10 +53,7 @@ fn rollovers_under_load_refuse_no_token_of_a_published_key() {
             let retired = subrequest_with(&signed_by(old));
             assert_eq!(status(&mut sender, retired).await.0, 401, "{rollover}");
         }
-        ended.store(true, Ordering::Relaxed);
-        for client in clients {
-            client.await.unwrap();
-        }
+        clients.stop().await;
         daemon.stop(Duration::ZERO).await;
     });
 }
