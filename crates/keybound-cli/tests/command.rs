@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use support::{keybound, run};
+use support::{keybound, run, spawn};
 use tempfile::TempDir;
 
 #[test]
@@ -231,13 +231,12 @@ impl Wrapped {
 
     fn of(mut command: Command) -> Self {
         let temporary = tempfile::tempdir().unwrap();
-        let mut child = command
+        command
             .env("TMPDIR", temporary.path())
             .stdout(Stdio::piped())
             // For commands that signal their group.
-            .process_group(0)
-            .spawn()
-            .unwrap();
+            .process_group(0);
+        let mut child = spawn(&mut command);
         let stdout = BufReader::new(child.stdout.take().unwrap());
         Self {
             child,

@@ -7,14 +7,11 @@ use serde_json::Value;
 use std::fs;
 use std::process::Stdio;
 use support::emulated::Emulated;
-use support::{keybound, run, shows_a_jwt};
+use support::{keybound, run, shows_a_jwt, spawn};
 
 #[test]
 fn closed_pipe_is_success() {
-    let mut child = keybound(["completions", "bash"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = spawn(keybound(["completions", "bash"]).stdout(Stdio::piped()));
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
@@ -279,12 +276,12 @@ mod unix {
     #[cfg(target_os = "linux")]
     #[test]
     fn ignored_hangup_stays_ignored() {
-        let mut child = std::process::Command::new("sh")
+        let mut command = std::process::Command::new("sh");
+        command
             .args(["-c", "trap '' HUP; exec \"$0\" emulator"])
             .arg(env!("CARGO_BIN_EXE_keybound"))
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stdout(Stdio::piped());
+        let mut child = spawn(&mut command);
         let mut ready = BufReader::new(child.stdout.take().unwrap());
         ready.read_line(&mut String::new()).unwrap();
         let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
@@ -314,11 +311,7 @@ mod unix {
         let folder = tempfile::tempdir().unwrap();
         let is_empty = || fs::read_dir(folder.path()).unwrap().next().is_none();
         let mut command = keybound(["demo"]);
-        let mut child = command
-            .env("TMPDIR", folder.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = spawn(command.env("TMPDIR", folder.path()).stdout(Stdio::null()));
         while is_empty() && child.try_wait().unwrap().is_none() {
             std::thread::yield_now();
         }

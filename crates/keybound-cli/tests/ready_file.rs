@@ -17,7 +17,7 @@ use std::os::unix::fs::{
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use support::{keybound, run};
+use support::{keybound, run, spawn};
 
 #[test]
 fn file_is_private_and_removed_at_the_end() {
@@ -405,7 +405,7 @@ struct Started {
 
 impl Started {
     fn with(ready_file: &Path) -> Self {
-        let mut child = emulator(ready_file).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = spawn(emulator(ready_file).stdout(Stdio::piped()));
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();

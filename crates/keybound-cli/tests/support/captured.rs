@@ -6,20 +6,20 @@ pub use pipes::output;
 
 #[cfg(unix)]
 mod pipes {
+    use crate::support::spawn;
     use std::io::Write as _;
     use std::process::{Command, Output, Stdio};
 
     /// Runs a command with the given standard input, if any, and returns its output.
     pub fn output(command: &mut Command, input: Option<&[u8]>) -> Output {
-        let Some(input) = input else {
-            return command.output().unwrap();
-        };
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input).unwrap();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        if input.is_some() {
+            command.stdin(Stdio::piped());
+        }
+        let mut child = spawn(command);
+        if let Some(input) = input {
+            child.stdin.take().unwrap().write_all(input).unwrap();
+        }
         child.wait_with_output().unwrap()
     }
 }

@@ -1,5 +1,5 @@
 //! A running `keybound emulator`, and the program with its environment.
-use super::{Run, keybound, run};
+use super::{Run, keybound, run, spawn};
 use keybound_emulator::{Config, Emulator, Record};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader};
@@ -31,7 +31,7 @@ impl Emulated {
             .args(flags)
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit());
-        let mut child = command.spawn().unwrap();
+        let mut child = spawn(&mut command);
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
@@ -161,4 +161,4 @@ fn stop(child: &mut Child) {
 }
 
 /// The start of the program is not part of the timeout, and the machine may be busy.
-const MAX_START_TIME: Duration = Duration::from_secs(10);
+const MAX_START_TIME: Duration = Duration::from_secs(60);

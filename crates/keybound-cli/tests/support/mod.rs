@@ -5,8 +5,11 @@ mod captured;
 pub mod echo;
 pub mod emulated;
 pub mod source;
+mod spawned;
 #[cfg(unix)]
 pub mod terminal;
+
+pub use spawned::spawn;
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 pub fn run(command: &mut Command) -> (Option<i32>, String) {
     let (mut end, device) = open();
     command.stdout(device).stderr(Stdio::null());
-    let mut child = command.spawn().unwrap();
+    let mut child = super::spawn(command);
     // Closes this process's copy of the device: the reader reaches the end with the program.
     command.stdout(Stdio::null());
     let mut shown = Vec::new();
@@ -24,7 +24,7 @@ pub fn run(command: &mut Command) -> (Option<i32>, String) {
 pub fn interrupt(command: &mut Command, text: &str) -> (Option<i32>, String) {
     let (mut end, device) = open();
     command.stderr(device).stdout(Stdio::null());
-    let mut child = command.spawn().unwrap();
+    let mut child = super::spawn(command);
     command.stderr(Stdio::null());
     let id = Pid::from_child(&child);
     let mut shown = String::new();
