@@ -1,16 +1,22 @@
-//! The listener for operators: health, readiness, metrics, and the reload of the configuration.
+//! The listeners for operators: health, readiness, metrics, and the reload of the configuration.
+mod reload_access;
+
 use crate::body::Body;
 use crate::daemon::Reloader;
 use crate::server::{Limit, Surplus};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use keybound_resource::source::{Peer, PeerAddress};
+pub(crate) use reload_access::ReloadAccess;
 use std::sync::Arc;
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// Answers a request.
-pub(crate) async fn answer(reloader: Arc<Reloader>, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn answer(
+    reloader: Arc<Reloader>,
+    access: ReloadAccess,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let (status, body) = match (request.method(), request.uri().path()) {
         (&Method::GET, "/healthz") => (StatusCode::OK, "ok\n".to_owned()),
         (&Method::GET, "/readyz") => match reloader.is_ready() {
@@ -24,8 +30,10 @@ pub(crate) async fn answer(reloader: Arc<Reloader>, request: Request<Incoming>) 
             }
         },
         (&Method::GET, "/metrics") => (StatusCode::OK, reloader.metrics()),
-        (&Method::POST, "/reload") if is_local(&request) => return reload(&reloader).await,
-        (&Method::POST, "/reload") => (StatusCode::FORBIDDEN, "only from this host\n".to_owned()),
+        (&Method::POST, "/reload") => match access.check(request.headers(), request.extensions()) {
+            Ok(()) => return reload(&reloader).await,
+            Err(why) => (StatusCode::FORBIDDEN, format!("{why}\n")),
+        },
         (_, "/healthz" | "/readyz" | "/metrics" | "/reload") => {
             (StatusCode::METHOD_NOT_ALLOWED, String::new())
         }
@@ -58,14 +66,6 @@ fn text(status: StatusCode, body: String) -> Response<Body> {
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
     response
-}
-
-fn is_local(request: &Request<Incoming>) -> bool {
-    match request.extensions().get::<Peer>().map(Peer::address) {
-        Some(PeerAddress::Tcp(address)) => address.ip().to_canonical().is_loopback(),
-        Some(PeerAddress::UnixSocket) => true,
-        _ => false,
-    }
 }
 
 /// That of Prometheus' text format.

@@ -1,4 +1,4 @@
-use crate::admin;
+use crate::admin::{self, ReloadAccess};
 use crate::apis::{Extend, cause};
 use crate::body::Body;
 use crate::listener::Listener;
@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 pub struct Daemon {
     reloader: Arc<Reloader>,
     checks: Server,
-    admin: Option<Server>,
+    admin: Vec<Server>,
     address: Option<SocketAddr>,
     admin_address: Option<SocketAddr>,
 }
@@ -76,15 +76,13 @@ impl Daemon {
             .await
             .map_err(cannot_listen)?;
         let admin = match &config.admin {
-            Some(admin) => Some(Listener::bind_admin(admin).await.map_err(cannot_listen)?),
-            None => None,
+            Some(admin) => Listener::bind_admin(admin).await.map_err(cannot_listen)?,
+            None => Vec::new(),
         };
         apis.start_refreshes();
         let service = CheckService::new(&config, apis, trusted, Arc::clone(&metrics), log);
-        let (address, admin_address) = (
-            listener.address(),
-            admin.as_ref().and_then(Listener::address),
-        );
+        let (address, admin_address) =
+            (listener.address(), admin.iter().find_map(Listener::address));
         let checks = serve_checks(listener, &config, service.clone());
         let reloader = Arc::new(Reloader {
             service,
@@ -94,11 +92,13 @@ impl Daemon {
             stopping: AtomicBool::new(false),
             limit: ReloadLimit::default(),
         });
-        let admin = admin.map(|listener| {
+        let admin = admin.into_iter().map(|listener| {
             let reloader = Arc::clone(&reloader);
-            let answer = move |request| admin::answer(Arc::clone(&reloader), request);
+            let access = ReloadAccess::of(&listener);
+            let answer = move |request| admin::answer(Arc::clone(&reloader), access, request);
             Server::start(listener, Protocol::Http1, admin::LIMIT, answer)
         });
+        let admin = admin.collect();
         Ok(Self {
             reloader,
             checks,
@@ -136,7 +136,7 @@ impl Daemon {
     pub async fn stop(self, timeout: Duration) {
         self.reloader.stopping.store(true, Ordering::Relaxed);
         self.checks.stop(timeout).await;
-        if let Some(admin) = self.admin {
+        for admin in self.admin {
             admin.stop(ADMIN_STOP_TIMEOUT).await;
         }
         let lost = self.reloader.service.0.log.flush(LOG_TIMEOUT).await;

@@ -49,9 +49,16 @@ impl Listener {
         Ok((Self::Tls(listener), trusted))
     }
 
-    /// The socket for operators.
-    pub(crate) async fn bind_admin(config: &AdminConfig) -> io::Result<Self> {
-        bind(config.unix.as_deref(), config.tcp, DEFAULT_MODE).await
+    /// The sockets for operators.
+    pub(crate) async fn bind_admin(config: &AdminConfig) -> io::Result<Vec<Self>> {
+        let mut listeners = Vec::new();
+        if config.unix.is_some() {
+            listeners.push(bind(config.unix.as_deref(), None, DEFAULT_MODE).await?);
+        }
+        if config.tcp.is_some() {
+            listeners.push(bind(None, config.tcp, DEFAULT_MODE).await?);
+        }
+        Ok(listeners)
     }
 
     /// The address, if it is one of TCP.
@@ -61,6 +68,15 @@ impl Listener {
             #[cfg(unix)]
             Self::Unix(_) => None,
             Self::Tls(listener) => listener.address(),
+        }
+    }
+
+    /// Whether it is a Unix socket.
+    pub(crate) fn is_unix_socket(&self) -> bool {
+        match self {
+            #[cfg(unix)]
+            Self::Unix(_) => true,
+            Self::Tcp(_) | Self::Tls(_) => false,
         }
     }
 

@@ -1,5 +1,6 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The reloads that operators request: one at a time, with a pause after each.
 #[derive(Default)]

@@ -41,7 +41,8 @@ pub(crate) struct ServeArgs {
 
 /// Have the running daemon load its configuration again, and print why if it does not
 ///
-/// The daemon needs the section [admin] in its configuration. Without it, send SIGHUP: the reason is then in its log.
+/// The daemon needs the section [admin] in its configuration, with a Unix socket or an address on loopback. Without it, send SIGHUP: the
+/// reason is then in its log. Within five seconds of the last reload, it waits before it requests this one.
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "Example:\n  keybound verify reload --config /etc/keybound/verify.toml\n\nExit codes: 0 it was loaded, 1 the current one remains in use, 2 wrong usage."

@@ -11,6 +11,7 @@ use crate::session::run_to_end;
 use crate::{out, text};
 use keybound_verify::Config;
 use std::path::Path;
+use std::time::Duration;
 
 /// Runs the subcommand.
 pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
@@ -25,7 +26,13 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
 
 fn reload(path: &Path) -> Result<Exit, Failure> {
     let config = read_config(path)?;
-    let reloaded = run_to_end(keybound_verify::request_reload(&config))?;
+    let on_wait = |wait: Duration| {
+        let seconds = wait.as_secs();
+        out::log(&format!(
+            "another reload was requested just before: requesting this one again in {seconds} s"
+        ));
+    };
+    let reloaded = run_to_end(keybound_verify::request_reload(&config, on_wait))?;
     match reloaded {
         Ok(()) => Ok(Exit::Success),
         Err(error) => Err(Failure::Host(error.to_string())),

@@ -32,14 +32,15 @@ pub struct TlsConfig {
     pub clients: Vec<PathBuf>,
 }
 
-/// Where operators connect to: health, readiness and metrics.
+/// Where operators connect to: health, readiness, metrics and reloads.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct AdminConfig {
     /// The path of a Unix socket, with the permissions 0o660.
     pub unix: Option<PathBuf>,
-    /// An address with a port. It need not be on loopback: nothing that it returns is secret.
+    /// An address with a port. It need not be on loopback: nothing that it returns is secret, and it accepts reloads on loopback
+    /// only.
     pub tcp: Option<SocketAddr>,
 }
 
@@ -51,7 +52,10 @@ impl ListenConfig {
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        exactly_one("[listen]", &self.unix, &self.tcp)?;
+        is_supported("[listen]", &self.unix)?;
+        if self.unix.is_some() == self.tcp.is_some() {
+            return Err(ConfigError::new("[listen]: expected either unix or tcp"));
+        }
         let Some(address) = self.tcp else {
             return match (&self.tls, self.mode) {
                 (Some(_), _) => Err(ConfigError::new("[listen]: tls is for tcp only")),
@@ -79,25 +83,20 @@ impl ListenConfig {
 
 impl AdminConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        exactly_one("[admin]", &self.unix, &self.tcp)
+        is_supported("[admin]", &self.unix)?;
+        match (&self.unix, &self.tcp) {
+            (None, None) => Err(ConfigError::new("[admin]: expected unix or tcp")),
+            _ => Ok(()),
+        }
     }
 }
 
-fn exactly_one(
-    section: &str,
-    unix: &Option<PathBuf>,
-    tcp: &Option<SocketAddr>,
-) -> Result<(), ConfigError> {
-    if unix.is_some() && !cfg!(unix) {
-        return Err(ConfigError::new(format!(
+fn is_supported(section: &str, unix: &Option<PathBuf>) -> Result<(), ConfigError> {
+    match unix {
+        Some(_) if !cfg!(unix) => Err(ConfigError::new(format!(
             "{section}: unix is not supported on this platform"
-        )));
-    }
-    match (unix, tcp) {
-        (Some(_), None) | (None, Some(_)) => Ok(()),
-        _ => Err(ConfigError::new(format!(
-            "{section}: expected either unix or tcp"
         ))),
+        _ => Ok(()),
     }
 }
 

@@ -101,7 +101,7 @@ fn rejects_configurations_that_are_not_sound() {
         (
             "[[api]]",
             "[admin]\n[[api]]",
-            "[admin]: expected either unix or tcp",
+            "[admin]: expected unix or tcp",
         ),
         (
             "[[api]]",

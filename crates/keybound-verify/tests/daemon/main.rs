@@ -18,6 +18,8 @@ mod keys;
 #[cfg(unix)]
 mod log;
 #[cfg(unix)]
+mod operator_reloads;
+#[cfg(unix)]
 mod operators;
 #[cfg(unix)]
 mod policy;
