@@ -6,6 +6,7 @@ use openssl::stack::Stack;
 use openssl::x509::store::{X509Store, X509StoreBuilder};
 use openssl::x509::verify::X509VerifyFlags;
 use openssl::x509::{X509, X509Ref, X509StoreContext};
+use std::error::Error;
 use std::fmt;
 
 /// What a client certificate must have besides the thumbprint in the token, its validity and a strong key.
@@ -41,13 +42,13 @@ impl CertificateRules {
         self
     }
 
-    /// `None` if the trusted issuers are not certificates in PEM.
-    pub(crate) fn compile(&self) -> Option<CertificatePolicy> {
+    /// Fails if the trusted issuers are not certificates in PEM.
+    pub(crate) fn compile(&self) -> Result<CertificatePolicy, Box<dyn Error + Send + Sync>> {
         let trusted = match &self.trusted_issuers {
             None => None,
             Some(pem) => Some(TrustedIssuers::from_pem(pem)?),
         };
-        Some(CertificatePolicy {
+        Ok(CertificatePolicy {
             managed_identity_names: self.managed_identity_names,
             trusted,
         })
@@ -86,8 +87,11 @@ impl CertificatePolicy {
 struct TrustedIssuers(X509Store);
 
 impl TrustedIssuers {
-    fn from_pem(pem: &[u8]) -> Option<Self> {
-        let certificates = or_clear(X509::stack_from_pem(pem))?;
+    fn from_pem(pem: &[u8]) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        let certificates = cleared(X509::stack_from_pem(pem))?;
+        if certificates.is_empty() {
+            return Err("there is no certificate".into());
+        }
         let new = || -> Result<_, ErrorStack> {
             let mut store = X509StoreBuilder::new()?;
             // The times are compared with the verifier's clock below.
@@ -97,8 +101,7 @@ impl TrustedIssuers {
             }
             Ok(store.build())
         };
-        let store = or_clear(new())?;
-        (!certificates.is_empty()).then_some(Self(store))
+        Ok(Self(cleared(new())?))
     }
 
     /// Whether one of the issuers issued a certificate (DER). False if OpenSSL fails.
@@ -116,7 +119,7 @@ impl TrustedIssuers {
                 Ok(is_trusted && chain.is_some_and(|chain| chain.iter().skip(1).all(is_valid)))
             })
         };
-        or_clear(verify()).unwrap_or(false)
+        cleared(verify()).unwrap_or(false)
     }
 }
 
@@ -126,8 +129,8 @@ impl fmt::Debug for TrustedIssuers {
     }
 }
 
-/// The value. OpenSSL's queue of errors is left empty, also after a chain that was not accepted.
-fn or_clear<T>(result: Result<T, ErrorStack>) -> Option<T> {
+/// The result. OpenSSL's queue of errors is left empty, also after a chain that was not accepted.
+fn cleared<T>(result: Result<T, ErrorStack>) -> Result<T, ErrorStack> {
     let _ = ErrorStack::get();
-    result.ok()
+    result
 }

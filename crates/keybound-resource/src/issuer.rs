@@ -1,3 +1,5 @@
+use crate::BuildError;
+use crate::keys::https_origin;
 use keybound_core::{Cloud, Guid};
 use std::fmt;
 
@@ -61,7 +63,7 @@ pub struct Issuer {
 impl Issuer {
     /// An issuer: the claim `iss` of its tokens, such as `https://sts.windows.net/{tenantid}/`, and the URL of its metadata,
     /// such as `https://login.microsoftonline.com/{tenantid}/.well-known/openid-configuration`. The URL is used for discovered keys
-    /// only.
+    /// only, and is an `https` one then.
     pub fn new(version: TokenVersion, name: &str, metadata: &str) -> Self {
         Self {
             version,
@@ -86,6 +88,26 @@ impl Issuer {
     pub fn key_issuer(mut self, name: &str) -> Self {
         self.key_issuers.push(Template::new(name));
         self
+    }
+
+    /// Whether its names are usable, and its metadata if keys are discovered.
+    pub(crate) fn check(&self, discovers_keys: bool) -> Result<(), BuildError> {
+        for name in std::iter::once(&self.name).chain(&self.key_issuers) {
+            let name = name.to_string();
+            if name.trim().is_empty() {
+                return Err(BuildError::EmptyText {
+                    setting: "names of issuers",
+                });
+            }
+            if name.matches(PLACEHOLDER).count() > 1 {
+                return Err(BuildError::IssuerName { name });
+            }
+        }
+        if discovers_keys && https_origin(&self.metadata).is_none() {
+            let url = self.metadata.clone();
+            return Err(BuildError::IssuerMetadata { url });
+        }
+        Ok(())
     }
 
     /// The version of its tokens.

@@ -13,6 +13,7 @@ pub use fetcher::{FetchError, FetchFuture, KeyFetcher};
 pub(crate) use issuer_keys::IssuerKeys;
 pub use key_file::{KeyFile, KeyFileError, PublishedKeys};
 pub use key_refresh::KeyRefresh;
+pub(crate) use key_refresh::https_origin;
 pub use key_set::{KeySet, KeySetError};
 pub use key_status::KeyStatus;
 pub use key_store::Keys;

@@ -11,8 +11,8 @@ pub(crate) struct Policy {
     pub(crate) audiences: Vec<String>,
     pub(crate) issuers: Vec<Issuer>,
     pub(crate) tenants: Tenants,
-    /// Empty: any client.
-    pub(crate) clients: Vec<String>,
+    /// `None`: any client.
+    pub(crate) clients: Option<Vec<String>>,
     pub(crate) roles: Vec<String>,
     pub(crate) app_only: bool,
     pub(crate) accepts_users: bool,
@@ -73,14 +73,15 @@ impl Policy {
         })
     }
 
-    /// Whether each issuer is limited to the tenant in its name, or to one that is accepted.
-    pub(crate) fn issuers_have_tenants(&self) -> bool {
+    /// An issuer that is limited neither to the tenant in its name nor to one that is accepted.
+    pub(crate) fn issuer_without_tenant(&self) -> Option<&Issuer> {
         let is_accepted = |tenant: &Guid| match &self.tenants {
             Tenants::Any => true,
             Tenants::Listed(listed) => listed.contains_key(tenant),
         };
-        let mut issuers = self.issuers.iter();
-        issuers.all(|issuer| issuer.has_tenant() && issuer.only_tenant().is_none_or(is_accepted))
+        let has_tenant =
+            |issuer: &&Issuer| issuer.has_tenant() && issuer.only_tenant().is_none_or(is_accepted);
+        self.issuers.iter().find(|issuer| !has_tenant(issuer))
     }
 
     pub(crate) fn issuer(&self, token_issuer: &TokenIssuer) -> &Issuer {
@@ -134,7 +135,9 @@ impl Policy {
 
     fn check_rights(&self, caller: &Caller) -> Result<(), Reason> {
         let is_client = |client: &String| client.eq_ignore_ascii_case(&caller.client);
-        if !self.clients.is_empty() && !self.clients.iter().any(is_client) {
+        if let Some(clients) = &self.clients
+            && !clients.iter().any(is_client)
+        {
             return Err(Reason::ClientNotAllowed);
         }
         let refuses_users = self.app_only || !self.accepts_users;

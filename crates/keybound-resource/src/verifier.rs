@@ -1,6 +1,8 @@
 #[cfg(feature = "tokio")]
 mod authenticate;
+mod build_error;
 mod builder;
+mod given_list;
 
 use crate::cache::Cache;
 use crate::claims::TokenClaims;
@@ -14,7 +16,8 @@ use crate::{
     AccessDecision, Authorization, Caller, ClientCertificate, ConnectionCertificate,
     ContinuousAccess, KeyStatus, Reason, Refusal,
 };
-pub use builder::{BuildError, VerifierBuilder};
+pub use build_error::BuildError;
+pub use builder::VerifierBuilder;
 use std::fmt;
 use std::sync::Arc;
 

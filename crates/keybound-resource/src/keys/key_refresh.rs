@@ -132,14 +132,14 @@ fn key_set_url(metadata: &[u8], url: &str, issuer: &str) -> Result<String, Fetch
             "the metadata is that of the issuer {found}, not {issuer}"
         )));
     }
-    if origin(&metadata.jwks_uri).is_none_or(|keys| Some(keys) != origin(url)) {
+    if https_origin(&metadata.jwks_uri).is_none_or(|keys| Some(keys) != https_origin(url)) {
         return Err(FetchError::new("the key set is on another host"));
     }
     Ok(metadata.jwks_uri)
 }
 
 /// Host and port of an `https` URL of printable ASCII characters without user information.
-fn origin(url: &str) -> Option<&str> {
+pub(crate) fn https_origin(url: &str) -> Option<&str> {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
     let rest = url.strip_prefix("https://")?;
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());

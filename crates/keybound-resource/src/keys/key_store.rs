@@ -60,6 +60,11 @@ impl Keys {
         self
     }
 
+    /// Whether they are those that the issuers publish.
+    pub(crate) fn are_discovered(&self) -> bool {
+        matches!(self.source, Source::Discovered(_))
+    }
+
     fn new(source: Source) -> Self {
         Self {
             source,

@@ -1,4 +1,5 @@
-use super::{Inner, Verifier};
+use super::given_list::{GivenList, check_texts};
+use super::{BuildError, Inner, Verifier};
 use crate::cache::{Cache, Hashed};
 use crate::clock::GuardedClock;
 use crate::issuer::issuers_of;
@@ -15,15 +16,15 @@ use std::time::Duration;
 /// Settings of a [`Verifier`]. Audience, tenants and keys have no defaults.
 #[must_use]
 pub struct VerifierBuilder {
-    audiences: Vec<String>,
-    tenants: Option<Vec<Guid>>,
+    audiences: GivenList<String>,
+    tenants: GivenList<Guid>,
     any_tenant: bool,
     issuers: Vec<Issuer>,
-    clients: Vec<String>,
-    roles: Vec<String>,
+    clients: GivenList<String>,
+    roles: GivenList<String>,
     app_only: bool,
-    accepts_users: bool,
-    scopes: Vec<String>,
+    accepts_users: Option<bool>,
+    scopes: GivenList<String>,
     schemes: Schemes,
     skew: Duration,
     max_age: Option<Duration>,
@@ -37,45 +38,18 @@ pub struct VerifierBuilder {
     continuous_access: Option<Arc<dyn ContinuousAccess>>,
 }
 
-/// Why a verifier cannot be built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// No audience, or an empty one.
-    #[error("a verifier needs the audience of its resource")]
-    NoAudience,
-    /// Neither tenants nor any tenant, or both.
-    #[error("a verifier needs either a list of tenants or any tenant")]
-    Tenants,
-    /// An issuer whose name has no `{tenantid}`, without a tenant or with one that is not accepted.
-    #[error("an issuer whose name has no {{tenantid}} needs its tenant, which must be accepted")]
-    IssuerTenant,
-    /// No keys.
-    #[error("a verifier needs the issuers' keys")]
-    NoKeys,
-    /// A text of the challenge contains a character that a quoted string cannot have.
-    #[error("a text of the challenge is not printable ASCII without quotes and backslashes")]
-    ChallengeText,
-    /// The trusted issuers of certificates are not certificates in PEM.
-    #[error("the trusted issuers of certificates are not certificates in PEM")]
-    TrustedIssuers,
-    /// The clock skew is longer than an hour.
-    #[error("the clock skew is longer than an hour")]
-    Skew,
-}
-
 impl Default for VerifierBuilder {
     fn default() -> Self {
         Self {
-            audiences: Vec::new(),
-            tenants: None,
+            audiences: GivenList::new("audiences"),
+            tenants: GivenList::new("tenants"),
             any_tenant: false,
             issuers: Vec::new(),
-            clients: Vec::new(),
-            roles: Vec::new(),
+            clients: GivenList::new("clients"),
+            roles: GivenList::new("roles"),
             app_only: false,
-            accepts_users: false,
-            scopes: Vec::new(),
+            accepts_users: None,
+            scopes: GivenList::new("scopes"),
             schemes: Schemes::MTLS_POP,
             skew: Duration::from_secs(300),
             max_age: None,
@@ -94,7 +68,7 @@ impl Default for VerifierBuilder {
 impl VerifierBuilder {
     /// Adds an accepted audience, compared exactly: the resource's URI in tokens of version 1, its client id in those of version 2.
     pub fn audience(mut self, audience: &str) -> Self {
-        self.audiences.push(audience.to_owned());
+        self.audiences.add([audience.to_owned()]);
         self
     }
 
@@ -103,9 +77,9 @@ impl VerifierBuilder {
         self.tenants([tenant])
     }
 
-    /// Adds accepted tenants.
+    /// Adds accepted tenants: at least one.
     pub fn tenants(mut self, tenants: impl IntoIterator<Item = Guid>) -> Self {
-        self.tenants.get_or_insert_default().extend(tenants);
+        self.tenants.add(tenants);
         self
     }
 
@@ -127,34 +101,33 @@ impl VerifierBuilder {
         self
     }
 
-    /// Adds allowed clients, by their client ids. Default: every client.
+    /// Adds allowed clients, by their client ids: at least one. Default: every client.
     pub fn clients<T: Into<String>>(mut self, clients: impl IntoIterator<Item = T>) -> Self {
-        self.clients.extend(clients.into_iter().map(Into::into));
+        self.clients.add(clients.into_iter().map(Into::into));
         self
     }
 
-    /// Requires roles, all of them. Default: none.
+    /// Requires roles, all of them: at least one. Default: none.
     pub fn require_roles<T: Into<String>>(mut self, roles: impl IntoIterator<Item = T>) -> Self {
-        self.roles.extend(roles.into_iter().map(Into::into));
+        self.roles.add(roles.into_iter().map(Into::into));
         self
     }
 
-    /// Accepts tokens of users too: see [`Caller::is_user`](crate::Caller::is_user). Default: they are refused, as bound tokens are those of
-    /// applications, and what a user has granted is in scopes and not in roles.
+    /// Whether tokens of users are accepted too: see [`Caller::is_user`](crate::Caller::is_user). Default: only with
+    /// [scopes](Self::require_scopes), as bound tokens are those of applications, and what a user has granted is in scopes and not in roles.
     pub fn accept_users(mut self, accepted: bool) -> Self {
-        self.accepts_users = accepted;
+        self.accepts_users = Some(accepted);
         self
     }
 
-    /// Accepts tokens of users that have these scopes, all of them. Roles, if they are required, are required of users too.
+    /// Accepts tokens of users that have these scopes, all of them: at least one. Roles, if they are required, are required of users too.
     pub fn require_scopes<T: Into<String>>(mut self, scopes: impl IntoIterator<Item = T>) -> Self {
-        self.scopes.extend(scopes.into_iter().map(Into::into));
-        self.accepts_users |= !self.scopes.is_empty();
+        self.scopes.add(scopes.into_iter().map(Into::into));
         self
     }
 
     /// Requires tokens that are certainly those of applications: see [`Caller::is_app_only`](crate::Caller::is_app_only). Default: not
-    /// required.
+    /// required. No users are accepted then.
     pub fn require_app_only(mut self, required: bool) -> Self {
         self.app_only = required;
         self
@@ -166,13 +139,13 @@ impl VerifierBuilder {
         self
     }
 
-    /// How much the clocks of issuer and resource may differ. Default: 5 minutes.
+    /// How much the clocks of issuer and resource may differ: at most one hour. A part of a second counts as one. Default: 5 minutes.
     pub fn skew(mut self, skew: Duration) -> Self {
         self.skew = skew;
         self
     }
 
-    /// How long after its issue a token is accepted, if not until its expiry. Default: until its expiry.
+    /// How long after its issue a token is accepted at most; `None`: until its expiry. A part of a second counts as one. Default: `None`.
     pub fn max_age(mut self, max_age: impl Into<Option<Duration>>) -> Self {
         self.max_age = max_age.into();
         self
@@ -196,7 +169,7 @@ impl VerifierBuilder {
         self
     }
 
-    /// The memory for cached tokens, in bytes; less than 32 KiB: none are cached. Default: 64 MiB, about 28,000 tokens.
+    /// The memory for cached tokens, in bytes: at most 64 GiB; less than 32 KiB: none are cached. Default: 64 MiB, about 28,000 tokens.
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
         self
@@ -229,41 +202,46 @@ impl VerifierBuilder {
     /// Builds the verifier.
     ///
     /// # Errors
-    /// If a setting without default is missing, or a value is out of range.
+    /// If a setting without default is missing, a list or text is empty, a value is out of range, or two settings contradict each other.
     pub fn build(self) -> Result<Verifier, BuildError> {
-        if self.audiences.is_empty() || self.audiences.iter().any(String::is_empty) {
-            return Err(BuildError::NoAudience);
-        }
+        let keys = self.keys.ok_or(BuildError::NoKeys)?;
         if self.skew > MAX_SKEW {
             return Err(BuildError::Skew);
         }
-        let texts = [&self.authorization_uri, &self.resource];
-        if !texts.into_iter().flatten().all(|text| is_quotable(text)) {
-            return Err(BuildError::ChallengeText);
+        if u64::try_from(self.cache_bytes).is_ok_and(|bytes| bytes > MAX_CACHE) {
+            return Err(BuildError::CacheBytes);
         }
-        let keys = self.keys.ok_or(BuildError::NoKeys)?;
+        check_challenge_text("authorization_uri", self.authorization_uri.as_ref())?;
+        check_challenge_text("challenge_resource", self.resource.as_ref())?;
+        let accepts_users = accepts_users(self.accepts_users, &self.scopes, self.app_only)?;
+        let issuers = match self.issuers {
+            issuers if issuers.is_empty() => issuers_of(Cloud::Public),
+            issuers => issuers,
+        };
+        for issuer in &issuers {
+            issuer.check(keys.are_discovered())?;
+        }
         let policy = Policy {
-            audiences: self.audiences,
-            issuers: match self.issuers {
-                issuers if issuers.is_empty() => issuers_of(Cloud::Public),
-                issuers => issuers,
-            },
-            tenants: tenants(self.tenants, self.any_tenant).ok_or(BuildError::Tenants)?,
-            clients: self.clients,
-            roles: self.roles,
+            audiences: self.audiences.texts()?.ok_or(BuildError::NoAudience)?,
+            issuers,
+            tenants: tenants(self.tenants, self.any_tenant)?,
+            clients: self.clients.texts()?,
+            roles: self.roles.texts()?.unwrap_or_default(),
             app_only: self.app_only,
-            accepts_users: self.accepts_users,
-            scopes: self.scopes,
+            accepts_users,
+            scopes: self.scopes.texts()?.unwrap_or_default(),
             schemes: self.schemes,
             skew: seconds(self.skew),
             max_age: self.max_age.map(seconds),
             certificate: self
                 .certificate
                 .compile()
-                .ok_or(BuildError::TrustedIssuers)?,
+                .map_err(|source| BuildError::TrustedIssuers { source })?,
         };
-        if !policy.issuers_have_tenants() {
-            return Err(BuildError::IssuerTenant);
+        if let Some(issuer) = policy.issuer_without_tenant() {
+            return Err(BuildError::IssuerTenant {
+                issuer: issuer.name(None),
+            });
         }
         let clock = Arc::new(GuardedClock::new(self.clock));
         Ok(Verifier(Arc::new(Inner {
@@ -289,28 +267,51 @@ impl fmt::Debug for VerifierBuilder {
     }
 }
 
-/// Each tenant with its position. `None` unless exactly one choice was made.
-fn tenants(listed: Option<Vec<Guid>>, any: bool) -> Option<Tenants> {
-    match listed {
-        None => any.then_some(Tenants::Any),
-        Some(listed) => {
+/// Each tenant with its position. Exactly one choice must have been made.
+fn tenants(listed: GivenList<Guid>, any: bool) -> Result<Tenants, BuildError> {
+    match (listed.checked()?, any) {
+        (None, true) => Ok(Tenants::Any),
+        (Some(listed), false) => {
             let mut positions = HashMap::new();
             for tenant in listed {
                 let next = positions.len();
                 positions.entry(tenant).or_insert(next);
             }
-            (!any && !positions.is_empty()).then_some(Tenants::Listed(positions))
+            Ok(Tenants::Listed(positions))
         }
+        (Some(_), true) | (None, false) => Err(BuildError::Tenants),
     }
 }
 
-fn is_quotable(text: &str) -> bool {
-    text.bytes()
-        .all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\')
+/// Whether users are accepted, by what was said about them in any order.
+fn accepts_users(
+    accepted: Option<bool>,
+    scopes: &GivenList<String>,
+    app_only: bool,
+) -> Result<bool, BuildError> {
+    let is_accepted = accepted == Some(true) || scopes.is_given();
+    let is_refused = accepted == Some(false) || app_only;
+    match is_accepted && is_refused {
+        true => Err(BuildError::Users),
+        false => Ok(is_accepted),
+    }
 }
 
+fn check_challenge_text(setting: &'static str, text: Option<&String>) -> Result<(), BuildError> {
+    check_texts(setting, text)?;
+    let is_quotable = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+    match text.filter(|text| !text.bytes().all(is_quotable)) {
+        Some(text) => Err(BuildError::ChallengeText { text: text.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// In whole seconds, rounded up.
 fn seconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+    let part = u64::from(duration.subsec_nanos() > 0);
+    i64::try_from(duration.as_secs().saturating_add(part)).unwrap_or(i64::MAX)
 }
 
 const MAX_SKEW: Duration = Duration::from_secs(3600);
+/// In bytes.
+const MAX_CACHE: u64 = 64 << 30;

@@ -70,11 +70,7 @@ impl Clock for TestClock {
 pub fn builder(policy: &PolicyOfCase, clock: &TestClock) -> VerifierBuilder {
     let mut builder = Verifier::builder()
         .clock(clock.clone())
-        .clients(&policy.clients)
-        .require_roles(&policy.roles)
         .require_app_only(policy.app_only)
-        .accept_users(policy.users)
-        .require_scopes(&policy.scopes)
         .skew(Duration::from_secs(policy.skew))
         .max_age(policy.max_age.map(Duration::from_secs))
         .cache_bytes(1 << 20)
@@ -86,6 +82,18 @@ pub fn builder(policy: &PolicyOfCase, clock: &TestClock) -> VerifierBuilder {
         None => builder.any_tenant(),
         Some(tenants) => builder.tenants(tenants.iter().map(|text| Guid::parse(text).unwrap())),
     };
+    if let Some(clients) = &policy.clients {
+        builder = builder.clients(clients);
+    }
+    if let Some(roles) = &policy.roles {
+        builder = builder.require_roles(roles);
+    }
+    if let Some(accepted) = policy.users {
+        builder = builder.accept_users(accepted);
+    }
+    if let Some(scopes) = &policy.scopes {
+        builder = builder.require_scopes(scopes);
+    }
     if policy.bearer {
         builder = builder.accept(Schemes::MTLS_POP | Schemes::BOUND_BEARER);
     }

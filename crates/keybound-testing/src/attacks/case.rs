@@ -75,16 +75,16 @@ pub struct PolicyOfCase {
     pub audiences: Vec<String>,
     /// The tenants; `None`: any.
     pub tenants: Option<Vec<String>>,
-    /// The clients; empty: any.
-    pub clients: Vec<String>,
+    /// The clients; `None`: any.
+    pub clients: Option<Vec<String>>,
     /// The required roles.
-    pub roles: Vec<String>,
+    pub roles: Option<Vec<String>>,
     /// Whether tokens of applications are required.
     pub app_only: bool,
     /// Whether tokens of users are accepted.
-    pub users: bool,
+    pub users: Option<bool>,
     /// The required scopes of users.
-    pub scopes: Vec<String>,
+    pub scopes: Option<Vec<String>>,
     /// Whether the scheme `Bearer` is accepted too.
     pub bearer: bool,
     /// Whether the certificate's names must be those of a managed identity.
@@ -104,11 +104,11 @@ impl Default for PolicyOfCase {
         Self {
             audiences: vec![RESOURCE.to_owned()],
             tenants: Some(vec![TENANT.to_owned()]),
-            clients: Vec::new(),
-            roles: Vec::new(),
+            clients: None,
+            roles: None,
             app_only: false,
-            users: false,
-            scopes: Vec::new(),
+            users: None,
+            scopes: None,
             bearer: false,
             managed_identity_names: false,
             skew: 300,

@@ -20,21 +20,21 @@ pub struct ApiConfig {
     pub audiences: Vec<String>,
     /// The accepted tenants, or `"any"`.
     pub tenants: TenantsConfig,
-    /// The allowed clients, by their client ids. Default: every client.
+    /// The allowed clients, by their client ids: at least one. Default: every client.
     #[serde(default)]
-    pub clients: Vec<String>,
-    /// The required roles, all of them.
+    pub clients: Option<Vec<String>>,
+    /// The required roles, all of them: at least one. Default: none.
     #[serde(default)]
-    pub roles: Vec<String>,
+    pub roles: Option<Vec<String>>,
     /// Whether tokens that are not certainly those of applications are refused.
     #[serde(default)]
     pub app_only: bool,
-    /// Whether tokens of users are accepted.
+    /// Whether tokens of users are accepted. Default: only with `scopes`.
     #[serde(default)]
-    pub users: bool,
-    /// The required scopes of users, all of them. Tokens of users are then accepted.
+    pub users: Option<bool>,
+    /// The required scopes of users, all of them: at least one. Tokens of users are then accepted.
     #[serde(default)]
-    pub scopes: Vec<String>,
+    pub scopes: Option<Vec<String>>,
     /// Whether bound tokens are accepted with the scheme `Bearer` too.
     #[serde(default)]
     pub bearer: bool,
@@ -53,9 +53,9 @@ pub struct ApiConfig {
     /// The cloud whose issuers are accepted. Default: the public cloud, if there are no `issuers`.
     #[serde(default)]
     pub cloud: Option<CloudName>,
-    /// Further issuers.
+    /// Further issuers: at least one.
     #[serde(default)]
-    pub issuers: Vec<IssuerConfig>,
+    pub issuers: Option<Vec<IssuerConfig>>,
     /// The parameter `authorization_uri` of challenges.
     #[serde(default)]
     pub authorization_uri: Option<String>,
@@ -124,7 +124,7 @@ impl ApiConfig {
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if self.hosts.is_empty() {
-            return Err(ConfigError::new("[[api]]: hosts is empty"));
+            return Err(ConfigError::new("[[api]]: the list of hosts is empty"));
         }
         for name in &self.hosts {
             if host::normalized(name).as_deref() != Some(name) {
@@ -145,23 +145,28 @@ impl ApiConfig {
     pub(crate) fn verifier(&self) -> Result<VerifierBuilder, ConfigError> {
         let wrong = |what: &str| ConfigError::new(format!("the API {}: {what}", self.name()));
         let mut builder = Verifier::builder()
-            .clients(&self.clients)
-            .require_roles(&self.roles)
             .require_app_only(self.app_only)
-            .accept_users(self.users)
-            .require_scopes(&self.scopes)
             .max_age(self.max_age.map(Duration::from_secs));
-        if self.audiences.iter().any(String::is_empty) || self.audiences.is_empty() {
-            return Err(wrong("audiences is empty"));
+        if let Some(clients) = &self.clients {
+            builder = builder.clients(clients);
+        }
+        if let Some(roles) = &self.roles {
+            builder = builder.require_roles(roles);
+        }
+        if let Some(accepted) = self.users {
+            builder = builder.accept_users(accepted);
+        }
+        if let Some(scopes) = &self.scopes {
+            builder = builder.require_scopes(scopes);
+        }
+        if self.audiences.is_empty() {
+            return Err(wrong("the list of audiences is empty"));
         }
         for audience in &self.audiences {
             builder = builder.audience(audience);
         }
         builder = match &self.tenants {
             TenantsConfig::Any(AnyTenant::Any) => builder.any_tenant(),
-            TenantsConfig::Listed(listed) if listed.is_empty() => {
-                return Err(wrong("tenants is empty"));
-            }
             TenantsConfig::Listed(listed) => {
                 let tenants = listed.iter().map(|text| Guid::parse(text));
                 let tenants: Option<Vec<_>> = tenants.collect();
@@ -177,11 +182,12 @@ impl ApiConfig {
         if let Some(cloud) = self.cloud {
             builder = builder.cloud(cloud.into());
         }
-        for issuer in &self.issuers {
+        if self.issuers.as_ref().is_some_and(Vec::is_empty) {
+            return Err(wrong("the list of issuers is empty"));
+        }
+        for issuer in self.issuers.iter().flatten() {
             builder = builder.issuer(issuer.issuer().ok_or_else(|| {
-                wrong(
-                    "an issuer has a version other than 1 and 2, metadata without https, or a tenant that is not a GUID",
-                )
+                wrong("an issuer has a version other than 1 and 2, or a tenant that is not a GUID")
             })?);
         }
         if let Some(uri) = &self.authorization_uri {
@@ -222,9 +228,6 @@ impl IssuerConfig {
             2 => TokenVersion::V2,
             _ => return None,
         };
-        if !self.metadata.starts_with("https://") {
-            return None;
-        }
         let mut issuer = Issuer::new(version, &self.name, &self.metadata);
         if let Some(tenant) = &self.tenant {
             issuer = issuer.tenant(Guid::parse(tenant)?);

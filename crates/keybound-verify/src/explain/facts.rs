@@ -99,9 +99,9 @@ impl<'a> Facts<'a> {
 
     pub(super) fn rights(&self) -> String {
         let claims = self.claims(&[], &["appid", "azp", "idtyp", "roles", "scp"]);
-        let listed = |name: &str, values: &[String]| match values {
-            [] => format!("any {name}"),
-            values => format!("{name} {}", values.join(", ")),
+        let listed = |name: &str, values: &Option<Vec<String>>| match values {
+            None => format!("any {name}"),
+            Some(values) => format!("{name} {}", values.join(", ")),
         };
         let kind = match (self.policy.app_only, accepts_users(self.policy)) {
             (true, _) => "certainly applications",
@@ -119,7 +119,7 @@ impl<'a> Facts<'a> {
 }
 
 fn accepts_users(policy: &ApiConfig) -> bool {
-    policy.users || !policy.scopes.is_empty()
+    policy.users == Some(true) || policy.scopes.is_some()
 }
 
 fn value_text(value: &Value) -> String {

@@ -24,6 +24,41 @@ fn listens_on_a_unix_socket_by_default() {
     }
 }
 
+/// A template whose variable is empty must not open an API to everybody.
+#[test]
+fn rejects_empty_lists_and_texts() {
+    for (setting, why) in [
+        ("clients = []", "the list of clients is empty"),
+        ("clients = [\"\"]", "an empty text is among the clients"),
+        ("roles = []", "the list of roles is empty"),
+        ("roles = [\"\"]", "an empty text is among the roles"),
+        ("scopes = []", "the list of scopes is empty"),
+        ("scopes = [\"\"]", "an empty text is among the scopes"),
+        ("issuers = []", "the list of issuers is empty"),
+        (
+            "issuers = [{ version = 1, name = \"\", metadata = \"https://a\" }]",
+            "an empty text is among the names of issuers",
+        ),
+        (
+            "issuers = [{ version = 1, name = \"{tenantid}\", metadata = \"https://a\", tenant = \"\" }]",
+            "a tenant that is not a GUID",
+        ),
+        (
+            "users = false\nscopes = [\"a\"]",
+            "are accepted, and other settings refuse users",
+        ),
+        (
+            "users = true\napp_only = true",
+            "are accepted, and other settings refuse users",
+        ),
+    ] {
+        let text = CONFIG.replace("tenants =", &format!("{setting}\ntenants ="));
+        let error = Config::from_toml(&text).unwrap_err().to_string();
+        assert!(error.contains("the API orders.contoso.com: "), "{error}");
+        assert!(error.contains(why), "{setting}: {error}");
+    }
+}
+
 #[test]
 fn rejects_configurations_that_are_not_sound() {
     Config::from_toml(CONFIG).unwrap();
@@ -53,7 +88,7 @@ fn rejects_configurations_that_are_not_sound() {
         (
             "\"72f988bf-86f1-41af-91ab-2d7cd011db47\"",
             "",
-            "tenants is empty",
+            "the list of tenants is empty",
         ),
         (
             "72f988bf-86f1-41af-91ab-2d7cd011db47",
@@ -65,9 +100,22 @@ fn rejects_configurations_that_are_not_sound() {
             "\"all\"",
             "\"any\"",
         ),
-        ("\"api://orders.contoso.com\"", "", "audiences is empty"),
-        ("\"api://orders.contoso.com\"", "\"\"", "audiences is empty"),
-        ("\"orders.contoso.com\"", "", "hosts is empty"),
+        (
+            "\"api://orders.contoso.com\"",
+            "",
+            "the list of audiences is empty",
+        ),
+        (
+            "\"api://orders.contoso.com\"",
+            "\"\"",
+            "an empty text is among the audiences",
+        ),
+        ("\"orders.contoso.com\"", "", "the list of hosts is empty"),
+        (
+            "\"orders.contoso.com\"",
+            "\"\"",
+            "in lower case without a port",
+        ),
         (
             "\"orders.contoso.com\"",
             "\"Orders.contoso.com\"",
@@ -131,7 +179,7 @@ fn rejects_configurations_that_are_not_sound() {
         (
             "tenants =",
             "issuers = [{ version = 1, name = \"a\", metadata = \"http://a\" }]\ntenants =",
-            "metadata without https",
+            "the metadata http://a of an issuer is not an https URL",
         ),
     ] {
         assert!(CONFIG.contains(from), "{from}");

@@ -123,17 +123,25 @@ fn api(host: &str, policy: &PolicyOfCase) -> String {
         Some(tenants) => format!("{tenants:?}"),
     };
     let mut text = format!(
-        "[[api]]\nhosts = [{host:?}]\naudiences = {:?}\ntenants = {tenants}\nclients = {:?}\nroles = {:?}\napp_only = {}\nusers = {}\nscopes = {:?}\nbearer = {}\nmanaged_identity_names = {}\nskew = {}\n",
+        "[[api]]\nhosts = [{host:?}]\naudiences = {:?}\ntenants = {tenants}\napp_only = {}\nbearer = {}\nmanaged_identity_names = {}\nskew = {}\n",
         policy.audiences,
-        policy.clients,
-        policy.roles,
         policy.app_only,
-        policy.users,
-        policy.scopes,
         policy.bearer,
         policy.managed_identity_names,
         policy.skew,
     );
+    for (name, list) in [
+        ("clients", &policy.clients),
+        ("roles", &policy.roles),
+        ("scopes", &policy.scopes),
+    ] {
+        if let Some(list) = list {
+            writeln!(text, "{name} = {list:?}").unwrap();
+        }
+    }
+    if let Some(users) = policy.users {
+        writeln!(text, "users = {users}").unwrap();
+    }
     if let Some(max_age) = policy.max_age {
         writeln!(text, "max_age = {max_age}").unwrap();
     }

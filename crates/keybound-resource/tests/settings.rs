@@ -1,0 +1,224 @@
+//! Which settings a verifier is built with.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+mod support;
+
+use keybound_resource::{
+    BuildError, CertificateRules, FetchError, FetchFuture, Guid, Issuer, KeyFetcher, Keys,
+    TokenVersion, Verifier, VerifierBuilder,
+};
+use keybound_testing::attacks::{OTHER_TENANT, RESOURCE, TENANT};
+use std::error::Error as _;
+use std::time::Duration;
+
+#[test]
+fn an_empty_list_or_text_is_no_rule_that_everybody_meets() {
+    const NONE: [String; 0] = [];
+    type Setting = fn(VerifierBuilder) -> VerifierBuilder;
+    let cases: [(Setting, &str); 17] = [
+        (
+            |builder| builder.clients(NONE),
+            "the list of clients is empty",
+        ),
+        (
+            |builder| builder.clients(["a"]).clients(NONE),
+            "the list of clients is empty",
+        ),
+        (
+            |builder| builder.clients(["a", ""]),
+            "an empty text is among the clients",
+        ),
+        (
+            |builder| builder.clients([" "]),
+            "an empty text is among the clients",
+        ),
+        (
+            |builder| builder.require_roles(NONE),
+            "the list of roles is empty",
+        ),
+        (
+            |builder| builder.require_roles(["A"]).require_roles(NONE),
+            "the list of roles is empty",
+        ),
+        (
+            |builder| builder.require_roles([""]),
+            "an empty text is among the roles",
+        ),
+        (
+            |builder| builder.require_scopes(NONE),
+            "the list of scopes is empty",
+        ),
+        (
+            |builder| builder.require_scopes([""]),
+            "an empty text is among the scopes",
+        ),
+        (
+            |builder| builder.tenants([]),
+            "the list of tenants is empty",
+        ),
+        (
+            |builder| builder.audience(""),
+            "an empty text is among the audiences",
+        ),
+        (
+            |builder| builder.authorization_uri(""),
+            "an empty text is among the authorization_uri",
+        ),
+        (
+            |builder| builder.challenge_resource(""),
+            "an empty text is among the challenge_resource",
+        ),
+        (
+            |builder| builder.issuer(issuer("")),
+            "an empty text is among the names of issuers",
+        ),
+        (
+            |builder| builder.issuer(issuer("https://a/{tenantid}").key_issuer("")),
+            "an empty text is among the names of issuers",
+        ),
+        (
+            |builder| builder.certificate(CertificateRules::new().trusted_issuers(b"")),
+            "the trusted issuers of certificates are not certificates in PEM",
+        ),
+        (
+            |builder| builder.certificate(CertificateRules::new().trusted_issuers(b"\n")),
+            "the trusted issuers of certificates are not certificates in PEM",
+        ),
+    ];
+    for (set, expected) in cases {
+        assert_eq!(refused(set(complete())), expected);
+    }
+    let error = Verifier::builder()
+        .tenant(guid(TENANT))
+        .keys(support::fixed_keys())
+        .build();
+    assert!(matches!(error.unwrap_err(), BuildError::NoAudience));
+}
+
+#[test]
+fn an_error_of_the_trusted_issuers_has_its_cause() {
+    let pem = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (pem, cause) in [(&pem[..], "asn1"), (b"", "there is no certificate")] {
+        let rules = CertificateRules::new().trusted_issuers(pem);
+        let error = complete().certificate(rules).build().unwrap_err();
+        let found = error.source().unwrap().to_string();
+        assert!(found.contains(cause), "{found}");
+    }
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_errors_in_any_order() {
+    type Setting = fn(VerifierBuilder) -> VerifierBuilder;
+    let scopes: Setting = |builder| builder.require_scopes(["Orders.Read"]);
+    let users: Setting = |builder| builder.accept_users(true);
+    let no_users: Setting = |builder| builder.accept_users(false);
+    let app_only: Setting = |builder| builder.require_app_only(true);
+    for (one, other, is_usable) in [
+        (scopes, no_users, false),
+        (scopes, app_only, false),
+        (users, app_only, false),
+        (scopes, users, true),
+        (no_users, app_only, true),
+    ] {
+        for builder in [one(other(complete())), other(one(complete()))] {
+            match builder.build() {
+                Ok(_) => assert!(is_usable),
+                Err(error) => assert!(matches!(error, BuildError::Users) && !is_usable),
+            }
+        }
+    }
+    for builder in [
+        complete().any_tenant(),
+        Verifier::builder().audience(RESOURCE),
+    ] {
+        let error = builder.keys(support::fixed_keys()).build().unwrap_err();
+        assert!(matches!(error, BuildError::Tenants));
+    }
+}
+
+#[test]
+fn issuers_have_usable_names_and_metadata() {
+    for (issuer, expected) in [
+        (
+            issuer("https://a/{tenantid}/{tenantid}"),
+            "the name https://a/{tenantid}/{tenantid} of an issuer has {tenantid} more than once",
+        ),
+        (
+            issuer("https://a/{tenantid}").key_issuer("{tenantid}{tenantid}"),
+            "the name {tenantid}{tenantid} of an issuer has {tenantid} more than once",
+        ),
+        (
+            issuer("https://a"),
+            "the issuer https://a, whose name has no {tenantid}, needs its tenant, which must be accepted",
+        ),
+        (
+            issuer("https://a").tenant(guid(OTHER_TENANT)),
+            "the issuer https://a, whose name has no {tenantid}, needs its tenant, which must be accepted",
+        ),
+    ] {
+        assert_eq!(refused(complete().issuer(issuer)), expected);
+    }
+    for url in [
+        "",
+        "http://a/m",
+        "http://127.0.0.1/m",
+        "HTTPS://a/m",
+        "https://a@b/m",
+        "https:///m",
+    ] {
+        let issuer = || Issuer::new(TokenVersion::V2, "https://a/{tenantid}", url);
+        let error = complete()
+            .keys(Keys::discovered(NoKeys))
+            .issuer(issuer())
+            .build();
+        match error.unwrap_err() {
+            BuildError::IssuerMetadata { url: found } => assert_eq!(found, url),
+            error => panic!("{error}"),
+        }
+        // It is not used.
+        complete().issuer(issuer()).build().unwrap();
+    }
+}
+
+#[test]
+fn values_out_of_range_are_errors() {
+    assert_eq!(
+        refused(complete().skew(Duration::from_millis(3_600_001))),
+        "the clock skew is longer than an hour"
+    );
+    let bytes = usize::MAX;
+    assert_eq!(
+        refused(complete().cache_bytes(bytes)),
+        "the memory for cached tokens is more than 64 GiB"
+    );
+    let error = refused(complete().challenge_resource("a\"b"));
+    assert_eq!(
+        error,
+        "the text \"a\\\"b\" of the challenge is not printable ASCII without quotes and backslashes"
+    );
+}
+
+fn complete() -> VerifierBuilder {
+    let builder = Verifier::builder().audience(RESOURCE).tenant(guid(TENANT));
+    builder.keys(support::fixed_keys())
+}
+
+fn refused(builder: VerifierBuilder) -> String {
+    builder.build().unwrap_err().to_string()
+}
+
+fn issuer(name: &str) -> Issuer {
+    Issuer::new(TokenVersion::V2, name, "https://a/metadata")
+}
+
+fn guid(text: &str) -> Guid {
+    Guid::parse(text).unwrap()
+}
+
+struct NoKeys;
+
+impl KeyFetcher for NoKeys {
+    fn fetch<'a>(&'a self, _: &'a str) -> FetchFuture<'a> {
+        Box::pin(async { Err(FetchError::new("none")) })
+    }
+}
