@@ -10,6 +10,7 @@ mod engine;
 mod front;
 mod hostile;
 mod lines;
+mod stall;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;

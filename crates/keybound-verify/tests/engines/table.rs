@@ -1,6 +1,7 @@
 use crate::api::{Api, REACHED};
 use crate::client::Client;
 use crate::engine::{Engine, EngineKind};
+use crate::stall::decided;
 use crate::support::{Table, host_of, runtime};
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
@@ -24,7 +25,10 @@ pub fn attack_table(kind: &EngineKind) {
     let mut wrong = Vec::new();
     let mut not_sent = Vec::new();
     for case in cases() {
-        let found = runtime.block_on(send(kind, &table.issuer, &mut client, &case));
+        let found = runtime.block_on(decided(
+            async || send(kind, &table.issuer, &mut client, &case).await,
+            |found| is_undecided(&case, found.as_ref()),
+        ));
         match found {
             None => not_sent.push(case.name),
             Some(found) => {
@@ -91,6 +95,14 @@ async fn send(
     let host = host_of(case);
     let sent = client.send(&host, certificate, &request.path, &headers);
     Some(sent.await.map(|response| verdict(kind, case, &response)))
+}
+
+/// Whether the proxy answered without the daemon.
+fn is_undecided(case: &AttackCase, found: Option<&Result<Verdict, String>>) -> bool {
+    let Some(Ok(found)) = found else {
+        return false;
+    };
+    found.status >= 500 && found.reason.is_none() && found.status != case.expect.status
 }
 
 fn verdict(kind: &EngineKind, case: &AttackCase, response: &Response<String>) -> Verdict {

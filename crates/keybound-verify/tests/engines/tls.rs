@@ -27,8 +27,10 @@ pub fn check_tls(front: &Front) {
 
 fn report(front: &Front, options: &[&str], input: &str) -> String {
     let address = front.engine.address.to_string();
-    let mut client = Command::new("openssl")
-        .args(["s_client", "-connect", &address, "-servername", &front.host])
+    // It waits for the end of the connection, whatever the proxy answers.
+    let mut client = Command::new("timeout")
+        .args(["120", "openssl", "s_client", "-connect", &address])
+        .args(["-servername", &front.host])
         .args(options)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
