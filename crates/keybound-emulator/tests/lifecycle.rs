@@ -194,7 +194,7 @@ fn drop_does_not_wait_for_clients_or_keys() {
     }
     let start = Instant::now();
     drop(emulator);
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(30));
     // The connection of the client is closed.
     assert!(matches!(stream.read(&mut [0]), Ok(0) | Err(_)));
 }

@@ -68,16 +68,19 @@ async fn for_all(interrupt: fn(&mut WebServer), check: fn(&Tally)) {
                 crate::fixture::client_of(&fixture.authority, version, Some(&fixture.clients));
             let load = Load::new(&client, web_server.uri(virtual_host, path), each);
             let (done, all) = (load.done.clone(), WORKERS * each);
+            let is_interrupted = load.is_interrupted.clone();
             let running = tokio::spawn(load.run());
             for interruption in 1..=INTERRUPTIONS {
                 while done.load(Ordering::Relaxed) < all * interruption / (INTERRUPTIONS + 1) {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
+                is_interrupted.store(true, Ordering::SeqCst);
                 let work = tokio::task::spawn_blocking(move || {
                     interrupt(&mut web_server);
                     web_server
                 });
                 web_server = work.await.unwrap();
+                is_interrupted.store(false, Ordering::SeqCst);
             }
             let tally = running.await.unwrap().check(&application.request_log());
             check(&tally);

@@ -5,7 +5,7 @@ use http::HeaderValue;
 use keybound_transport::{HttpsClient, RequestBody, TransportErrorKind};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -20,6 +20,8 @@ pub struct Load {
     pub pause: fn(usize) -> u64,
     /// The number of completed requests.
     pub done: Arc<AtomicUsize>,
+    /// Whether the server is being interrupted.
+    pub is_interrupted: Arc<AtomicBool>,
 }
 
 /// The result of a request.
@@ -52,6 +54,7 @@ impl Load {
             each,
             pause: |_| 0,
             done: Arc::default(),
+            is_interrupted: Arc::default(),
         }
     }
 
@@ -72,17 +75,23 @@ impl Load {
             let (method, length) = REQUESTS[number % REQUESTS.len()];
             let outcome = self.send(&id, method, length).await;
             self.done.fetch_add(1, Ordering::Relaxed);
-            let pause = match &outcome {
-                // The server is not running.
-                Outcome::Failed(TransportErrorKind::Connect, _) => 5,
-                _ => (self.pause)(worker + number),
-            };
-            if pause > 0 {
-                tokio::time::sleep(Duration::from_millis(pause)).await;
+            let pause = Duration::from_millis((self.pause)(worker + number));
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            if let Outcome::Failed(TransportErrorKind::Connect, _) = &outcome {
+                self.wait_for_server().await;
             }
             outcomes.push((id, (method, outcome)));
         }
         outcomes
+    }
+
+    /// Otherwise all requests that are left would fail before the server has started again.
+    async fn wait_for_server(&self) {
+        while self.is_interrupted.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     async fn send(&self, id: &str, method: &str, length: usize) -> Outcome {

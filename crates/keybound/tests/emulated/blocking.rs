@@ -104,6 +104,8 @@ fn returns_errors_and_is_shared_by_threads() {
         .acquire_token(&attested().timeout(Duration::from_millis(100)))
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+    // A busy machine may not have sent the request in time.
+    host.emulator.clear_faults();
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| client.acquire_token(&attested()).unwrap());

@@ -11,23 +11,16 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 #[tokio::test]
-async fn callers_on_several_runtimes_share_one_execution() {
-    let (counted, other) = (Counted::default(), multi_thread());
-    let waiting = other.spawn(counted.join_on(&other, SHORT).work);
-    let here = counted.join(LONG).work.await;
-    assert_eq!(here, waiting.await.unwrap());
+async fn callers_on_several_runtimes_share_one_execution_on_that_of_the_first() {
+    let (counted, other) = (Counted::default(), current_thread());
+    let first = counted.join_on(&other, SHORT).work;
+    let here = counted.join(SHORT).work;
+    let expected = (1, other.handle().id());
+    // Only now does the execution run: it cannot end before both have joined.
+    let first = thread::spawn(move || other.block_on(first));
+    assert_eq!(here.await, expected);
+    assert_eq!(first.join().unwrap(), expected);
     assert_eq!(counted.started(), 1);
-    other.shutdown_background();
-}
-
-#[tokio::test]
-async fn execution_runs_on_the_runtime_that_started_it() {
-    let (counted, other) = (Counted::default(), multi_thread());
-    let started = counted.join_on(&other, Duration::ZERO);
-    let (number, ran_on) = counted.join(LONG).work.await;
-    assert_eq!((number, ran_on), (1, other.handle().id()));
-    drop(started);
-    other.shutdown_background();
 }
 
 #[tokio::test]
