@@ -31,32 +31,7 @@ ENVOY = CACHE / "keybound/envoy-1.40.0/envoy/_bin/envoy"
 AUDIENCE = "api://orders"
 # That of the emulator.
 TENANT = "5a5a5a5a-0000-4000-8000-00000000000a"
-POLICY = """
-[listen]
-unix = "{folder}/verify.sock"
-mode = 0o666
-[admin]
-unix = "{folder}/admin.sock"
-[proxy]
-engine = "{engine}"
-[keys]
-ca_file = "{ca_file}"
-[log]
-decisions = "all"
-[[api]]
-hosts = ["localhost"]
-audiences = ["{audience}"]
-tenants = ["{tenant}"]
-[[api.issuers]]
-version = 1
-name = "{sts}/{{tenantid}}/"
-metadata = "{sts}/{{tenantid}}/.well-known/openid-configuration"
-key_issuers = ["{sts}/{{tenantid}}/v2.0"]
-[[api.issuers]]
-version = 2
-name = "{sts}/{{tenantid}}/v2.0"
-metadata = "{sts}/{{tenantid}}/v2.0/.well-known/openid-configuration"
-"""
+POLICY = Path(__file__).parents[2] / "crates/keybound-verify/tests/engines/policy.toml"
 NGINX = """
 daemon off;
 worker_processes 1;
@@ -107,16 +82,15 @@ def proxy(request: pytest.FixtureRequest, emulator: Emulator, recorder_certifica
     threading.Thread(target=api.serve_forever, daemon=True).start()
     try:
         policy = folder / "verify.toml"
-        policy.write_text(
-            POLICY.format(
-                folder=folder,
-                engine=request.param,
-                ca_file=emulator.ca_file,
-                audience=AUDIENCE,
-                tenant=TENANT,
-                sts=emulator.sts.rstrip("/"),
-            )
-        )
+        values = {
+            "FOLDER": str(folder),
+            "ENGINE": request.param,
+            "CA_FILE": str(emulator.ca_file),
+            "AUDIENCE": AUDIENCE,
+            "TENANT": TENANT,
+            "STS": emulator.sts.rstrip("/"),
+        }
+        policy.write_text(filled(POLICY.read_text(), values))
         log = folder / "decisions"
         serve = [program, "verify", "serve", "--config", policy]
         with log.open("wb") as output, running(serve, folder, stdout=output) as daemon, reserved_port() as port:
@@ -132,6 +106,12 @@ def proxy(request: pytest.FixtureRequest, emulator: Emulator, recorder_certifica
         api.shutdown()
         api.server_close()
         shutil.rmtree(folder)
+
+
+def filled(text: str, values: dict[str, str]) -> str:
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", value)
+    return text
 
 
 def engine(name: str, folder: Path) -> list[Any]:

@@ -96,36 +96,20 @@ fn owner_and_thief(kind: &EngineKind) {
 }
 
 fn configuration(kind: &EngineKind, host: &TestHost, folder: &std::path::Path) -> String {
-    let sts = host.emulator.ready().sts.trim_end_matches('/');
+    let ca_file = folder.join("entra.pem");
     let tenant = keybound_emulator::Config::default().tenant_id;
-    format!(
-        r#"
-[listen]
-unix = {:?}
-mode = 0o666
-[proxy]
-engine = "{}"
-[keys]
-ca_file = {:?}
-[log]
-decisions = "all"
-[[api]]
-hosts = ["localhost"]
-audiences = ["{RESOURCE}"]
-tenants = ["{tenant}"]
-[[api.issuers]]
-version = 1
-name = "{sts}/{{tenantid}}/"
-metadata = "{sts}/{{tenantid}}/.well-known/openid-configuration"
-key_issuers = ["{sts}/{{tenantid}}/v2.0"]
-[[api.issuers]]
-version = 2
-name = "{sts}/{{tenantid}}/v2.0"
-metadata = "{sts}/{{tenantid}}/v2.0/.well-known/openid-configuration"
-"#,
-        folder.join("verify.sock"),
-        kind.name,
-        folder.join("entra.pem"),
+    [
+        ("@FOLDER@", folder.to_str().unwrap()),
+        ("@ENGINE@", kind.name),
+        ("@CA_FILE@", ca_file.to_str().unwrap()),
+        ("@AUDIENCE@", RESOURCE),
+        ("@TENANT@", tenant.as_str()),
+        ("@STS@", host.emulator.ready().sts.trim_end_matches('/')),
+    ]
+    .into_iter()
+    .fold(
+        include_str!("policy.toml").to_owned(),
+        |text, (name, value)| text.replace(name, value),
     )
 }
 
