@@ -56,8 +56,8 @@ pub(crate) struct ReloadArgs {
 /// Print the configuration of a proxy with which it asks the daemon soundly
 ///
 /// The proxy requests a client certificate of any issuer, replaces headers by which clients could forge a certificate or a caller, sends the
-/// daemon nothing but what it needs, and denies a request if the daemon does not answer. Envoy, HAProxy: a whole file. nginx: a part for
-/// the context http. Apache: virtual hosts. Traefik, Caddy: not tested with these.
+/// daemon nothing but what it needs, and denies a request if the daemon does not answer. Envoy, HAProxy, Caddy: a whole file. nginx: a part
+/// for the context http. Apache: virtual hosts. Traefik: the dynamic configuration.
 #[derive(Debug, Args)]
 #[command(after_long_help = PROXY_CONFIG_HELP)]
 pub(crate) struct ProxyConfigArgs {

@@ -1,16 +1,21 @@
 //! Proxies as processes.
 mod apache;
+mod caddy;
 mod envoy;
 mod haproxy;
 mod nginx;
+mod traefik;
 
 pub use apache::APACHE;
+pub use caddy::CADDY;
 pub use envoy::{ENVOY, ENVOY_HTTP};
 pub use haproxy::HAPROXY;
 pub use nginx::{NGINX, NGINX_WITH_SETTINGS};
+pub use traefik::TRAEFIK;
 
-use keybound_testing::{Authority, ReservedPort};
+use keybound_testing::{Authority, Leaf, ReservedPort};
 use keybound_verify::{Config, DaemonConnection, FrontEnd, proxy_config, proxy_script};
+use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -31,7 +36,7 @@ pub struct EngineKind {
     main: Option<&'static str>,
     /// What replaces `@SETTINGS@` in it.
     settings: &'static str,
-    arguments: fn(folder: &Path, configuration: &Path) -> Vec<String>,
+    arguments: fn(folder: &Path, configuration: &Path, listen: SocketAddr) -> Vec<String>,
     /// Whether it asks by a script.
     has_script: bool,
     /// Whether the file of the certificate has the key too.
@@ -45,6 +50,10 @@ pub struct EngineKind {
     pub has_http_2: bool,
     /// Whether the API gets no trailers.
     pub drops_trailers: bool,
+    /// Whether it can connect to a Unix socket.
+    pub has_unix_sockets: bool,
+    /// Whether it accepts connections before it has read its configuration.
+    listens_early: bool,
     /// Whether the answer names the reason.
     pub names_reason: bool,
 }
@@ -100,9 +109,13 @@ impl Engine {
             fs::write(&front.script, proxy_script(config, &front).unwrap()).unwrap();
         }
         let configuration = write(kind, folder, &proxy_config(config, &front).unwrap());
-        let arguments = (kind.arguments)(folder, &configuration);
+        let arguments = (kind.arguments)(folder, &configuration, front.listen);
+        let process = run(&program, &arguments, folder, front.listen);
+        if kind.listens_early {
+            wait_for_certificate(front.listen, &leaf);
+        }
         Self {
-            process: run(&program, &arguments, folder, front.listen),
+            process,
             address: front.listen,
             _port: port,
             ca_pem: authority.pem(),
@@ -145,6 +158,9 @@ fn run(program: &Path, arguments: &[String], folder: &Path, address: SocketAddr)
     let output = fs::File::create(&log).unwrap();
     let mut process = Command::new(program)
         .args(arguments)
+        // Where Caddy has its files and its address for administration.
+        .envs(["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"].map(|name| (name, folder)))
+        .env("CADDY_ADMIN", format!("unix/{}/admin", folder.display()))
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(output.try_clone().unwrap())
@@ -161,6 +177,32 @@ fn run(program: &Path, arguments: &[String], folder: &Path, address: SocketAddr)
     kill(&mut process);
     let log = fs::read_to_string(log).unwrap();
     panic!("{} does not start:\n{log}", program.display());
+}
+
+/// Waits until the proxy has this certificate: that of its configuration.
+fn wait_for_certificate(address: SocketAddr, leaf: &Leaf) {
+    let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
+    connector.set_verify(SslVerifyMode::NONE);
+    let connector = connector.build();
+    let has_certificate = || {
+        let stream = TcpStream::connect(address).ok()?;
+        // It may end connections while it starts.
+        let stream = connector.connect("localhost", stream).ok()?;
+        let certificate = stream.ssl().peer_certificate()?;
+        (certificate == leaf.certificate).then_some(())
+    };
+    let end = Instant::now() + START;
+    while has_certificate().is_none() {
+        assert!(Instant::now() < end, "{address} has another certificate");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A program in the version that scripts/setup installs.
+fn cached(program: &str) -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    cache.unwrap_or_default().join("keybound").join(program)
 }
 
 /// Longer than Envoy needs on a busy machine.

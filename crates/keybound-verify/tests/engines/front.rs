@@ -3,7 +3,7 @@ use crate::client::{HTTP_1, HTTP_2, handshake};
 use crate::engine::{Engine, EngineKind};
 use crate::lines::Lines;
 use crate::support::{Table, host_of};
-use crate::table::shared_table;
+use crate::table::{shared_table, start_daemon};
 use bytes::Bytes;
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt as _, Full};
@@ -11,7 +11,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use keybound_testing::Leaf;
 use keybound_testing::attacks::{TokenRecipe, cases};
-use keybound_verify::{Config, Daemon, DecisionLog, LoggedDecisions};
+use keybound_verify::{Daemon, DecisionLog, LoggedDecisions};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -35,10 +35,9 @@ pub struct Front {
 impl Front {
     pub async fn start(kind: &'static EngineKind) -> Self {
         let table = shared_table();
-        let config = Config::from_toml(&table.config(kind.name)).unwrap();
         let (lines, log) = channel();
         let log_of_all = DecisionLog::new(LoggedDecisions::All, Lines(lines));
-        let daemon = table.start_with_log(kind.name, log_of_all).await;
+        let (daemon, config) = start_daemon(kind, &table, log_of_all).await;
         let api = Api::start().await;
         let engine = Engine::start(kind, table.folder(), &config, api.address);
         let token = TokenRecipe::default().make(&table.issuer);

@@ -17,7 +17,7 @@ mod table;
 mod tls;
 mod tls_to_daemon;
 
-use engine::{APACHE, ENVOY, ENVOY_HTTP, HAPROXY, NGINX, NGINX_WITH_SETTINGS};
+use engine::{APACHE, CADDY, ENVOY, ENVOY_HTTP, HAPROXY, NGINX, NGINX_WITH_SETTINGS, TRAEFIK};
 use hostile::hostile_requests;
 use table::attack_table;
 use tls_to_daemon::daemon_with_tls;
@@ -48,6 +48,16 @@ fn attack_table_through_apache() {
 }
 
 #[test]
+fn attack_table_through_traefik() {
+    attack_table(&TRAEFIK);
+}
+
+#[test]
+fn attack_table_through_caddy() {
+    attack_table(&CADDY);
+}
+
+#[test]
 fn hostile_requests_through_envoy_by_grpc() {
     hostile_requests(&ENVOY);
 }
@@ -70,6 +80,16 @@ fn hostile_requests_through_haproxy() {
 #[test]
 fn hostile_requests_through_apache() {
     hostile_requests(&APACHE);
+}
+
+#[test]
+fn hostile_requests_through_traefik() {
+    hostile_requests(&TRAEFIK);
+}
+
+#[test]
+fn hostile_requests_through_caddy() {
+    hostile_requests(&CADDY);
 }
 
 #[test]

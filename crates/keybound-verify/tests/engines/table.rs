@@ -6,7 +6,8 @@ use crate::support::{Table, host_of, runtime};
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use keybound_testing::attacks::{AttackCase, CLIENT, TestIssuer, Verdict, cases};
-use keybound_verify::{Config, IDENTITY_HEADERS};
+use keybound_verify::{Config, Daemon, DecisionLog, IDENTITY_HEADERS};
+use std::net::Ipv4Addr;
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
@@ -16,10 +17,11 @@ use std::time::{Duration, SystemTime};
 /// With every wrong verdict, if there is one.
 pub fn attack_table(kind: &EngineKind) {
     let table = shared_table();
-    let config = Config::from_toml(&table.config(kind.name)).unwrap();
     let runtime = runtime();
-    let (daemon, api) =
-        runtime.block_on(async { (table.start(kind.name).await, Api::start().await) });
+    let (daemon, config, api) = runtime.block_on(async {
+        let (daemon, config) = start_daemon(kind, &table, DecisionLog::none()).await;
+        (daemon, config, Api::start().await)
+    });
     let engine = Engine::start(kind, table.folder(), &config, api.address);
     let mut client = Client::new(engine.address);
     let mut wrong = Vec::new();
@@ -48,6 +50,18 @@ pub fn attack_table(kind: &EngineKind) {
     assert_eq!(not_sent, NOT_SENT, "{}", kind.name);
     drop(engine);
     runtime.block_on(daemon.stop(Duration::ZERO));
+}
+
+/// Starts the daemon for a proxy; the configuration names where it listens.
+pub async fn start_daemon(kind: &EngineKind, table: &Table, log: DecisionLog) -> (Daemon, Config) {
+    let mut config = Config::from_toml(&table.config(kind.name)).unwrap();
+    if !kind.has_unix_sockets {
+        config.listen.unix = None;
+        config.listen.tcp = Some((Ipv4Addr::LOCALHOST, 0).into());
+    }
+    let daemon = table.start_with_config(config.clone(), log).await;
+    config.listen.tcp = daemon.address();
+    (daemon, config)
 }
 
 /// A table with a separate folder, and the keys that all tests share.

@@ -6,7 +6,7 @@ pub static APACHE: EngineKind = EngineKind {
     package: "the Debian packages apache2-bin and lua-socket",
     main: Some(MAIN),
     settings: "",
-    arguments: |folder, configuration| {
+    arguments: |folder, configuration, _| {
         let options = ["-DFOREGROUND", "-d", folder.to_str().unwrap(), "-f"];
         let options = options.map(str::to_owned).into_iter();
         options
@@ -29,6 +29,8 @@ pub static APACHE: EngineKind = EngineKind {
     ],
     has_http_2: false,
     drops_trailers: true,
+    has_unix_sockets: true,
+    listens_early: false,
     names_reason: false,
 };
 

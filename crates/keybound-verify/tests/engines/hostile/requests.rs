@@ -22,6 +22,13 @@ pub const SERVED: &[&str] = &[
     "POST /end HTTP/1.1\r\nHost: @HOST@\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nab",
 ];
 
+/// Requests that are refused: what follows on their connections would pass without a check, or the response contains the token.
+pub const REFUSED: &[&str] = &[
+    "CONNECT @HOST@:443 HTTP/1.1\r\nHost: @HOST@\r\n\r\n",
+    "CONNECT /end HTTP/1.1\r\nHost: @HOST@\r\n\r\n",
+    "TRACE /end HTTP/1.1\r\nHost: @HOST@\r\n\r\n",
+];
+
 /// Requests that a proxy may also refuse.
 pub const REFUSED_OR_SERVED: &[&str] = &[
     "GET /end HTTP/1.1\r\nHost: @HOST@\r\nConnection: Authorization\r\n\r\n",
@@ -65,10 +72,6 @@ pub const REFUSED_OR_SERVED: &[&str] = &[
     "GET /a%00end HTTP/1.1\r\nHost: @HOST@\r\n\r\n",
     "GET /end#b HTTP/1.1\r\nHost: @HOST@\r\n\r\n",
     "GET end HTTP/1.1\r\nHost: @HOST@\r\n\r\n",
-    // Other methods than those of requests.
-    "CONNECT @HOST@:443 HTTP/1.1\r\nHost: @HOST@\r\n\r\n",
-    "CONNECT /end HTTP/1.1\r\nHost: @HOST@\r\n\r\n",
-    "TRACE /end HTTP/1.1\r\nHost: @HOST@\r\n\r\n",
     "OPTIONS * HTTP/1.1\r\nHost: @HOST@\r\n\r\n",
     "get /end HTTP/1.1\r\nHost: @HOST@\r\n\r\n",
     // What follows on an upgraded connection is not a request.
