@@ -2,7 +2,7 @@ mod key_source;
 
 use crate::metrics::{ApiMetrics, Metrics};
 use crate::{Config, ConfigError, host};
-use key_source::KeySource;
+use key_source::{KeySettings, KeySource};
 use keybound_resource::{KeyStatus, SharedKeys, Verifier, VerifierBuilder};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -18,6 +18,7 @@ pub type Extend = dyn Fn(&str, VerifierBuilder) -> VerifierBuilder + Send + Sync
 pub struct Apis {
     by_host: HashMap<String, Arc<Api>>,
     all: Vec<Arc<Api>>,
+    key_settings: KeySettings,
     shared_keys: SharedKeys,
     /// Refresh the keys; they end with this value.
     refreshes: JoinSet<()>,
@@ -30,20 +31,25 @@ pub(crate) struct Api {
 }
 
 impl Apis {
-    /// Builds the verifiers, which share their keys. Those that are not known yet are not fetched here.
+    /// Builds the verifiers, which share their keys, also with previous ones whose keys are from the same source. Those that are not known
+    /// yet are not fetched here.
     pub(crate) fn build(
         config: &Config,
         metrics: &Metrics,
         extend: &Extend,
-        shared_keys: SharedKeys,
+        previous: Option<&Self>,
     ) -> Result<Self, ConfigError> {
-        let keys = KeySource::new(config)?;
+        let key_settings = KeySettings::read(&config.keys)?;
+        let previous = previous.filter(|apis| apis.key_settings == key_settings);
+        let shared_keys = previous.map(|apis| apis.shared_keys.clone());
         let mut apis = Self {
             by_host: HashMap::new(),
             all: Vec::new(),
-            shared_keys,
+            key_settings,
+            shared_keys: shared_keys.unwrap_or_default(),
             refreshes: JoinSet::new(),
         };
+        let keys = KeySource::new(&apis.key_settings)?;
         let cache_bytes = (config.limits.cache_mib << 20) / config.apis.len().max(1);
         for policy in &config.apis {
             let name = policy.name();
@@ -123,11 +129,6 @@ impl Apis {
         };
         let by_id: BTreeMap<_, _> = all.map(|status| (id(&status), status)).collect();
         by_id.into_values().collect()
-    }
-
-    /// The keys that other verifiers may share.
-    pub(crate) fn shared_keys(&self) -> SharedKeys {
-        self.shared_keys.clone()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Api> {

@@ -23,7 +23,7 @@ pub struct CheckService(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) engine: Engine,
-    pub(crate) source: ForwardedCertificate,
+    pub(crate) source: ArcSwap<ForwardedCertificate>,
     pub(crate) apis: ArcSwap<Apis>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) log: DecisionLog,
@@ -49,11 +49,21 @@ impl CheckService {
     ) -> Self {
         Self(Arc::new(Inner {
             engine: config.proxy.engine,
-            source: config.proxy.engine.certificate_source(trusted),
+            source: ArcSwap::from_pointee(config.proxy.engine.certificate_source(trusted)),
             apis: ArcSwap::from_pointee(apis),
             metrics,
             log,
         }))
+    }
+
+    pub(crate) fn replace_apis(&self, apis: Apis) {
+        self.0.apis.store(Arc::new(apis));
+    }
+
+    /// Replaces the peers whose headers with certificates are trusted.
+    pub(crate) fn replace_trusted(&self, trusted: TrustedPeers) {
+        let source = self.0.engine.certificate_source(trusted);
+        self.0.source.store(Arc::new(source));
     }
 
     /// Verifies the token of a request and its binding to the certificate.

@@ -1,14 +1,13 @@
 use crate::admin::{self, ReloadAccess};
 use crate::apis::{Extend, cause};
 use crate::body::Body;
-use crate::listener::Listener;
+use crate::listener::{CurrentTls, Listener, LoadedTls};
 use crate::metrics::Metrics;
 use crate::reload_limit::ReloadLimit;
 use crate::server::{Limit, Protocol, Server, Surplus};
 use crate::{Apis, CheckService, Config, ConfigError, DecisionLog, Engine};
 use http::{Request, Response};
 use hyper::body::Incoming;
-use keybound_resource::SharedKeys;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -71,8 +70,10 @@ impl Daemon {
     ) -> Result<Self, StartError> {
         let cannot_listen = |error: io::Error| StartError::Listen(error.to_string());
         let metrics = Arc::new(Metrics::default());
-        let mut apis = Apis::build(&config, &metrics, &*extend, SharedKeys::new())?;
-        let (listener, trusted) = Listener::bind(&config.listen, &metrics)
+        let mut apis = Apis::build(&config, &metrics, &*extend, None)?;
+        let tls = config.listen.tls.as_ref();
+        let tls = tls.map(CurrentTls::read).transpose()?;
+        let (listener, trusted) = Listener::bind(&config.listen, tls.as_ref(), &metrics)
             .await
             .map_err(cannot_listen)?;
         let admin = match &config.admin {
@@ -86,6 +87,7 @@ impl Daemon {
         let checks = serve_checks(listener, &config, service.clone());
         let reloader = Arc::new(Reloader {
             service,
+            tls,
             extend,
             load: Box::new(load),
             current: Mutex::new(config),
@@ -161,6 +163,8 @@ impl fmt::Debug for Daemon {
 /// The part of the daemon that reads the configuration again.
 pub(crate) struct Reloader {
     service: CheckService,
+    /// Of the listener for proxies.
+    tls: Option<CurrentTls>,
     extend: Arc<Extend>,
     load: Box<Load>,
     /// Locked during a reload.
@@ -187,17 +191,20 @@ impl Reloader {
         if let Some(section) = changed_section(&current, &config) {
             return Err(LoadError::NeedsRestart(section));
         }
-        let keys = match current.keys == config.keys {
-            true => self.service.0.apis.load().shared_keys(),
-            false => SharedKeys::new(),
-        };
+        let tls = config.listen.tls.as_ref();
+        let tls = tls.map(LoadedTls::read).transpose()?;
+        let previous = self.service.0.apis.load_full();
         let metrics = &self.service.0.metrics;
-        let mut apis = Apis::build(&config, metrics, &*self.extend, keys)?;
+        let mut apis = Apis::build(&config, metrics, &*self.extend, Some(&previous))?;
         apis.fetch_keys()
             .await
             .map_err(LoadError::KeysUnavailable)?;
         apis.start_refreshes();
-        self.service.0.apis.store(Arc::new(apis));
+        self.service.replace_apis(apis);
+        if let (Some(current), Some(tls)) = (&self.tls, tls) {
+            current.replace(tls);
+            self.service.replace_trusted(current.trusted());
+        }
         *current = config;
         Ok(())
     }
@@ -249,7 +256,7 @@ fn answer(
 /// What cannot be changed while the daemon runs.
 fn changed_section(current: &Config, new: &Config) -> Option<&'static str> {
     [
-        ("listen", current.listen != new.listen),
+        ("listen", !current.listen.has_same_socket(&new.listen)),
         ("proxy", current.proxy != new.proxy),
         ("admin", current.admin != new.admin),
         ("log", current.log != new.log),

@@ -3,7 +3,7 @@ mod facts;
 use crate::metrics::Metrics;
 use crate::{Apis, Config, ConfigError};
 use facts::Facts;
-use keybound_resource::{ClientCertificate, Reason, SharedKeys};
+use keybound_resource::{ClientCertificate, Reason};
 use serde::Serialize;
 
 /// What each step of the verification of a token found.
@@ -59,12 +59,7 @@ pub async fn explain(
     authorization: &str,
     certificate: Option<&[u8]>,
 ) -> Result<Explanation, ConfigError> {
-    let apis = Apis::build(
-        config,
-        &Metrics::default(),
-        &|_, builder| builder,
-        SharedKeys::new(),
-    )?;
+    let apis = Apis::build(config, &Metrics::default(), &|_, builder| builder, None)?;
     let api = apis
         .find(host)
         .ok_or_else(|| ConfigError::new(format!("no API has the host {host}")))?;

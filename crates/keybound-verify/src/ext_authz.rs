@@ -40,7 +40,7 @@ impl CheckService {
 
     /// The answer to a message.
     async fn check(&self, request: &CheckRequest) -> Response<Body> {
-        let certificate = self.0.source.parse_value(request.certificate());
+        let certificate = self.0.source.load().parse_value(request.certificate());
         let check = request.check(&certificate);
         match self.decide(&check).await {
             Ok(caller) => grpc::response(|message| {

@@ -11,7 +11,8 @@ use std::borrow::Cow;
 impl CheckService {
     /// Answers the subrequest of a proxy. Its body is not read.
     pub(crate) async fn http(&self, parts: &request::Parts) -> Response<Body> {
-        let certificate = self.0.source.certificate(&parts.headers, &parts.extensions);
+        let source = &self.0.source;
+        let certificate = source.load().certificate(&parts.headers, &parts.extensions);
         let original = Original::of(parts, self.0.engine.forwards_request_line());
         let values = parts.headers.get_all(AUTHORIZATION).iter();
         let check = Check {

@@ -1,13 +1,15 @@
 //! Sockets, and the certificates of those who connect to them.
+mod current_tls;
+mod loaded_tls;
 mod pinned_listener;
 #[cfg(unix)]
 mod socket_file;
 
-use crate::apis::MAX_PEM;
 use crate::metrics::Metrics;
 use crate::{AdminConfig, ListenConfig};
-use keybound_resource::regular_file;
+pub(crate) use current_tls::{Admission, CurrentTls};
 use keybound_resource::source::{Peer, PeerAddress, TrustedPeers};
+pub(crate) use loaded_tls::LoadedTls;
 use pinned_listener::PinnedListener;
 #[cfg(unix)]
 use socket_file::SocketFile;
@@ -27,7 +29,14 @@ pub(crate) enum Listener {
     Tls(PinnedListener),
 }
 
-/// A connection.
+/// A connection of a peer that may connect.
+pub(crate) struct Accepted {
+    pub(crate) stream: Box<dyn Stream>,
+    pub(crate) peer: Peer,
+    pub(crate) admission: Admission,
+}
+
+/// The bytes of a connection.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
@@ -36,17 +45,17 @@ impl Listener {
     /// The socket for proxies, and which of them are trusted: all who can connect.
     pub(crate) async fn bind(
         config: &ListenConfig,
+        tls: Option<&CurrentTls>,
         metrics: &Arc<Metrics>,
     ) -> io::Result<(Self, TrustedPeers)> {
-        let Some(tls) = &config.tls else {
+        let Some(tls) = tls else {
             let mode = config.mode.unwrap_or(DEFAULT_MODE);
             let listener = bind(config.unix.as_deref(), config.tcp, mode).await?;
             return Ok((listener, TrustedPeers::local()));
         };
         let address = config.tcp.ok_or(io::ErrorKind::InvalidInput)?;
-        let listener = PinnedListener::bind(address, tls, Arc::clone(metrics)).await?;
-        let trusted = listener.trusted();
-        Ok((Self::Tls(listener), trusted))
+        let listener = PinnedListener::bind(address, tls.clone(), Arc::clone(metrics)).await?;
+        Ok((Self::Tls(listener), tls.trusted()))
     }
 
     /// The sockets for operators.
@@ -81,23 +90,36 @@ impl Listener {
     }
 
     /// The next connection, of a peer that may connect.
-    pub(crate) async fn accept(&mut self) -> io::Result<(Box<dyn Stream>, Peer)> {
+    pub(crate) async fn accept(&mut self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok((Box::new(stream), Peer::new(PeerAddress::Tcp(address))))
+                Ok(Accepted::unlimited(stream, PeerAddress::Tcp(address)))
             }
             #[cfg(unix)]
             Self::Unix(file) => {
                 let stream = file.accept().await?;
-                Ok((Box::new(stream), Peer::new(PeerAddress::UnixSocket)))
+                Ok(Accepted::unlimited(stream, PeerAddress::UnixSocket))
             }
             Self::Tls(listener) => {
-                let stream = listener.accept().await;
-                let peer = stream.peer().clone();
-                Ok((Box::new(stream), peer))
+                let (stream, admission) = listener.accept().await;
+                Ok(Accepted {
+                    peer: stream.peer().clone(),
+                    stream: Box::new(stream),
+                    admission,
+                })
             }
+        }
+    }
+}
+
+impl Accepted {
+    fn unlimited(stream: impl Stream + 'static, address: PeerAddress) -> Self {
+        Self {
+            stream: Box::new(stream),
+            peer: Peer::new(address),
+            admission: Admission::Unlimited,
         }
     }
 }
@@ -125,10 +147,6 @@ async fn bind(unix: Option<&Path>, tcp: Option<SocketAddr>, mode: u32) -> io::Re
             Err(io::ErrorKind::InvalidInput.into())
         }
     }
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    regular_file::read(path, MAX_PEM).map_err(named(&path.display()))
 }
 
 /// Adds to an error what failed.

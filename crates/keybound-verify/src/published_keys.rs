@@ -1,6 +1,6 @@
 use crate::metrics::Metrics;
 use crate::{Apis, Config, ConfigError};
-use keybound_resource::{KeyFile, KeyStatus, SharedKeys};
+use keybound_resource::{KeyFile, KeyStatus};
 use std::collections::BTreeMap;
 
 /// The keys that the issuers of a configuration publish.
@@ -24,12 +24,7 @@ impl FetchedKeys {
                 "[keys]: the keys are in a file, and are not fetched",
             ));
         }
-        let apis = Apis::build(
-            config,
-            &Metrics::default(),
-            &|_, builder| builder,
-            SharedKeys::new(),
-        )?;
+        let apis = Apis::build(config, &Metrics::default(), &|_, builder| builder, None)?;
         let all: Vec<_> = apis
             .iter()
             .flat_map(|api| api.verifier.key_status())

@@ -2,7 +2,7 @@
 mod connections;
 
 use crate::body::Body;
-use crate::listener::{Listener, Stream};
+use crate::listener::{Accepted, Admission, Listener};
 use connections::{Connection, Connections};
 pub(crate) use connections::{Limit, Surplus};
 use http::{Request, Response};
@@ -11,7 +11,6 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
-use keybound_resource::source::Peer;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -84,7 +83,7 @@ async fn run<A, F>(
             limit = &mut stopped => break limit.unwrap_or_default(),
         };
         while tasks.try_join_next().is_some() {}
-        let ((stream, peer), connection) = match accepted {
+        let (accepted, connection) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Such as too many open files: others may be closed meanwhile.
@@ -95,8 +94,7 @@ async fn run<A, F>(
         };
         let answer = answer.clone();
         tasks.spawn(serve(
-            stream,
-            peer,
+            accepted,
             protocol,
             answer,
             connection,
@@ -110,8 +108,7 @@ async fn run<A, F>(
 }
 
 fn serve<A, F>(
-    stream: Box<dyn Stream>,
-    peer: Peer,
+    accepted: Accepted,
     protocol: Protocol,
     answer: A,
     connection: Connection,
@@ -121,6 +118,11 @@ where
     A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
+    let Accepted {
+        stream,
+        peer,
+        admission,
+    } = accepted;
     let usage = connection.usage();
     let service = service_fn(move |mut request: Request<Incoming>| {
         let running = usage.begin();
@@ -150,12 +152,22 @@ where
                 .serve_connection(stream, service),
         ),
     };
-    attend(http, connection, stopping)
+    let served = attend(http, connection, stopping);
+    until_end_of(admission, served)
 }
 
 /// A connection of either version.
 type Http =
     Pin<Box<dyn GracefulConnection<Error = hyper::Error, Output = hyper::Result<()>> + Send>>;
+
+/// Ends a connection when its peer may not remain connected. No request is received after that: this is looked at first.
+async fn until_end_of(mut admission: Admission, served: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = admission.ended() => tracing::debug!("a connection was closed: its certificate is no longer pinned"),
+        () = served => {}
+    }
+}
 
 /// Serves a connection until its peer closes it, another one needs its place, it is not used for too long, or the server stops.
 async fn attend(mut http: Http, connection: Connection, mut stopping: watch::Receiver<()>) {

@@ -1,10 +1,43 @@
 use super::MAX_PEM;
-use crate::{Config, ConfigError};
+use crate::{ConfigError, KeysConfig};
 use keybound_resource::fetch::{HttpsKeyFetcher, HttpsSettings, TrustAnchors};
 use keybound_resource::{KeyStatus, Keys, Verifier, regular_file};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// The section `[keys]` with the content of its CA file.
+#[derive(PartialEq, Eq)]
+pub(super) struct KeySettings {
+    config: KeysConfig,
+    ca: Option<Vec<u8>>,
+}
+
+impl KeySettings {
+    pub(super) fn read(config: &KeysConfig) -> Result<Self, ConfigError> {
+        let read = |path: &PathBuf| {
+            let content = regular_file::read(path, MAX_PEM);
+            content.map_err(|error| wrong_ca(path, &error))
+        };
+        Ok(Self {
+            config: config.clone(),
+            ca: config.ca_file.as_ref().map(read).transpose()?,
+        })
+    }
+
+    fn fetcher(&self) -> Result<HttpsKeyFetcher, ConfigError> {
+        let mut settings = HttpsSettings::default();
+        if let (Some(path), Some(pem)) = (&self.config.ca_file, &self.ca) {
+            let trust = TrustAnchors::system().with_pem(pem);
+            settings.trust = trust.map_err(|error| wrong_ca(path, &error))?;
+        }
+        HttpsKeyFetcher::new(settings).map_err(|error| ConfigError::new(format!("[keys]: {error}")))
+    }
+}
+
+fn wrong_ca(path: &Path, error: &dyn fmt::Display) -> ConfigError {
+    ConfigError::new(format!("[keys]: ca_file {}: {error}", path.display()))
+}
 
 /// Where the keys are from.
 pub(super) struct KeySource<'a> {
@@ -18,14 +51,14 @@ enum KeyOrigin<'a> {
 }
 
 impl<'a> KeySource<'a> {
-    pub(super) fn new(config: &'a Config) -> Result<Self, ConfigError> {
-        let origin = match &config.keys.file {
+    pub(super) fn new(settings: &'a KeySettings) -> Result<Self, ConfigError> {
+        let origin = match &settings.config.file {
             Some(path) => KeyOrigin::File(path),
-            None => KeyOrigin::Discovered(fetcher(config.keys.ca_file.as_deref())?),
+            None => KeyOrigin::Discovered(settings.fetcher()?),
         };
         Ok(Self {
             origin,
-            max_age: config.keys.max_age.map(Duration::from_secs),
+            max_age: settings.config.max_age.map(Duration::from_secs),
         })
     }
 
@@ -59,20 +92,6 @@ impl<'a> KeySource<'a> {
             )))
         })
     }
-}
-
-fn fetcher(ca_file: Option<&Path>) -> Result<HttpsKeyFetcher, ConfigError> {
-    let mut settings = HttpsSettings::default();
-    if let Some(path) = ca_file {
-        let wrong = |error: &dyn fmt::Display| {
-            ConfigError::new(format!("[keys]: ca_file {}: {error}", path.display()))
-        };
-        let pem = regular_file::read(path, MAX_PEM).map_err(|error| wrong(&error))?;
-        settings.trust = TrustAnchors::system()
-            .with_pem(&pem)
-            .map_err(|error| wrong(&error))?;
-    }
-    HttpsKeyFetcher::new(settings).map_err(|error| ConfigError::new(format!("[keys]: {error}")))
 }
 
 /// An error with its causes.

@@ -19,7 +19,7 @@ pub struct ListenConfig {
     pub tls: Option<TlsConfig>,
 }
 
-/// TLS with pinned client certificates.
+/// TLS with pinned client certificates. The files are read again at each reload.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -28,7 +28,7 @@ pub struct TlsConfig {
     pub certificate: PathBuf,
     /// Its key, a PEM file.
     pub key: PathBuf,
-    /// The certificates of the proxies, PEM files: no other client can send requests.
+    /// The certificates of the proxies, PEM files with one or more: no other client can send requests.
     pub clients: Vec<PathBuf>,
 }
 
@@ -45,6 +45,12 @@ pub struct AdminConfig {
 }
 
 impl ListenConfig {
+    /// Whether another configuration needs no other socket. The files of `tls` can be others.
+    pub(crate) fn has_same_socket(&self, other: &Self) -> bool {
+        (&self.unix, self.mode, self.tcp, self.tls.is_some())
+            == (&other.unix, other.mode, other.tcp, other.tls.is_some())
+    }
+
     pub(super) fn set_default(&mut self) {
         if cfg!(unix) && self.unix.is_none() && self.tcp.is_none() {
             self.unix = Some(DEFAULT_SOCKET.into());

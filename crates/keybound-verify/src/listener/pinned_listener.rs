@@ -1,100 +1,89 @@
-use super::{named, read};
-use crate::TlsConfig;
+use super::{Admission, CurrentTls, named};
 use crate::metrics::Metrics;
 use keybound_core::X5tS256;
-use keybound_resource::source::TrustedPeers;
-use keybound_resource::tls::{
-    MtlsListener, MtlsStream, OpensslServer, request_any_client_certificate,
-};
+use keybound_resource::tls::{HandshakeFuture, MtlsListener, MtlsStream, TlsServer};
 use keybound_resource::warning_limit::WarningLimit;
-use openssl::pkey::PKey;
-use openssl::ssl::{SslAcceptor, SslMethod};
-use openssl::x509::X509;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
-/// TLS, for the proxies with these certificates.
+/// TLS, for the proxies with pinned certificates.
 pub(crate) struct PinnedListener {
     listener: MtlsListener,
-    pinned: Vec<X5tS256>,
-    metrics: Arc<Metrics>,
-    warnings: WarningLimit,
+    tls: CurrentTls,
 }
 
 impl PinnedListener {
     pub(super) async fn bind(
         address: SocketAddr,
-        tls: &TlsConfig,
+        tls: CurrentTls,
         metrics: Arc<Metrics>,
     ) -> io::Result<Self> {
-        let pinned = thumbprints(tls)?;
-        let acceptor = acceptor(tls)?;
         let tcp = TcpListener::bind(address).await.map_err(named(&address))?;
-        Ok(Self {
-            listener: MtlsListener::new(tcp, OpensslServer::new(acceptor.into_context()))?,
-            pinned,
+        let server = PinningServer {
+            tls: tls.clone(),
             metrics,
             warnings: WarningLimit::default(),
+        };
+        Ok(Self {
+            listener: MtlsListener::new(tcp, server)?,
+            tls,
         })
-    }
-
-    /// Those who can connect.
-    pub(super) fn trusted(&self) -> TrustedPeers {
-        TrustedPeers::certificates(self.pinned.clone())
     }
 
     pub(super) fn address(&self) -> Option<SocketAddr> {
         self.listener.local_addr().ok()
     }
 
-    /// The next connection of a peer with one of the certificates. The others are closed.
-    pub(super) async fn accept(&mut self) -> MtlsStream {
+    /// The next connection of a peer with one of the certificates.
+    pub(super) async fn accept(&mut self) -> (MtlsStream, Admission) {
         loop {
             let stream = self.listener.accept().await;
-            let certificate = stream.peer().certificate();
-            if certificate.is_some_and(|presented| self.pinned.contains(presented.thumbprint())) {
-                return stream;
-            }
-            self.metrics.count_unpinned_connection();
-            // Every peer that can connect causes this.
-            if let Some(connections) = self.warnings.count() {
-                tracing::warn!(
-                    connections,
-                    address = %stream.address(),
-                    "closed connections without a pinned certificate; this is the last one's address"
-                );
+            // One that cannot be parsed is not trusted later on.
+            if let Some(certificate) = stream.peer().certificate() {
+                let admission = self.tls.admission(certificate.thumbprint().clone());
+                return (stream, admission);
             }
         }
     }
 }
 
-fn acceptor(tls: &TlsConfig) -> io::Result<SslAcceptor> {
-    let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
-    let chain = read(&tls.certificate)?;
-    let chain = X509::stack_from_pem(&chain).map_err(named(&tls.certificate.display()))?;
-    let mut chain = chain.into_iter();
-    let leaf = chain
-        .next()
-        .ok_or_else(|| named(&tls.certificate.display())("it has no certificate in PEM"))?;
-    acceptor.set_certificate(&leaf)?;
-    for issuer in chain {
-        acceptor.add_extra_chain_cert(issuer)?;
-    }
-    let key = PKey::private_key_from_pem(&read(&tls.key)?).map_err(named(&tls.key.display()))?;
-    acceptor.set_private_key(&key)?;
-    acceptor.check_private_key()?;
-    request_any_client_certificate(&mut acceptor)?;
-    Ok(acceptor.build())
+/// The TLS of new connections. Those of peers without a pinned certificate are closed.
+struct PinningServer {
+    tls: CurrentTls,
+    metrics: Arc<Metrics>,
+    warnings: WarningLimit,
 }
 
-/// The certificates of the proxies.
-fn thumbprints(tls: &TlsConfig) -> io::Result<Vec<X5tS256>> {
-    let mut pinned = Vec::new();
-    for path in &tls.clients {
-        let certificate = X509::from_pem(&read(path)?).map_err(named(&path.display()))?;
-        pinned.push(X5tS256::of_der(&certificate.to_der()?));
+impl TlsServer for PinningServer {
+    fn handshake(self: Arc<Self>, stream: TcpStream) -> HandshakeFuture {
+        let server = Arc::clone(&self.tls.load().server);
+        Box::pin(async move {
+            let address = stream.peer_addr()?;
+            let (stream, certificate) = server.handshake(stream).await?;
+            let thumbprint = certificate.as_deref().map(X5tS256::of_der);
+            // Those that are pinned now: a reload may have ended meanwhile.
+            let current = self.tls.load();
+            if thumbprint.is_some_and(|thumbprint| current.is_pinned(&thumbprint)) {
+                return Ok((stream, certificate));
+            }
+            self.report_unpinned(address);
+            Err(io::Error::other("no pinned certificate was presented"))
+        })
     }
-    Ok(pinned)
+}
+
+impl PinningServer {
+    fn report_unpinned(&self, address: SocketAddr) {
+        self.metrics.count_unpinned_connection();
+        // Every peer that can connect causes this.
+        if let Some(connections) = self.warnings.count() {
+            tracing::warn!(
+                connections,
+                %address,
+                "closed connections without a pinned certificate; this is the last one's address"
+            );
+        }
+    }
 }

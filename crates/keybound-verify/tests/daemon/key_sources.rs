@@ -3,6 +3,7 @@ use crate::fixture::{Fixture, case, connect_unix, get, status, subrequest, table
 use crate::support::runtime;
 use http::StatusCode;
 use keybound_resource::{FetchError, FetchFuture, KeyFetcher, Keys};
+use keybound_testing::Authority;
 use keybound_testing::attacks::OTHER_TENANT;
 use keybound_verify::{Daemon, DecisionLog};
 use serde_json::json;
@@ -24,6 +25,34 @@ fn reload_changes_the_policy_while_the_issuer_does_not_respond() {
         daemon.reload().await.unwrap();
         assert_eq!(status(&mut sender, request()).await.0, 403);
         assert_eq!(issuer.fetches(), 0);
+        daemon.stop(Duration::ZERO).await;
+    });
+}
+
+/// The keys that a server of the previous CA has published are no longer used.
+#[test]
+fn reload_fetches_keys_again_if_the_content_of_the_ca_file_changed() {
+    runtime().block_on(async {
+        let fixture = fixture();
+        let ca = fixture.folder.path().join("ca.pem");
+        let authorities = ["first", "second"].map(|name| Authority::new(name).pem());
+        std::fs::write(&ca, &authorities[0]).unwrap();
+        fixture.replace("[log]", &format!("[keys]\nca_file = {ca:?}\n[log]"));
+        let issuer = FakeIssuer::default();
+        let daemon = start(&fixture, &issuer).await;
+        assert_eq!(issuer.fetches(), 4, "two documents of two versions");
+        daemon.reload().await.unwrap();
+        assert_eq!(issuer.fetches(), 0);
+        std::fs::write(&ca, &authorities[1]).unwrap();
+        daemon.reload().await.unwrap();
+        assert_eq!(issuer.fetches(), 4);
+        std::fs::write(&ca, "-----BEGIN CERTIFICATE-----").unwrap();
+        let error = daemon.reload().await.unwrap_err().to_string();
+        assert!(
+            error.contains("[keys]: ca_file /") && error.contains("ca.pem: "),
+            "{error}"
+        );
+        assert!(daemon.is_ready());
         daemon.stop(Duration::ZERO).await;
     });
 }

@@ -34,3 +34,7 @@ mod sockets;
 mod support;
 #[cfg(unix)]
 mod tls;
+#[cfg(unix)]
+mod tls_daemon;
+#[cfg(unix)]
+mod tls_reload;
