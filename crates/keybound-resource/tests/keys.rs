@@ -4,148 +4,14 @@
 mod support;
 
 use keybound_resource::{
-    ClientCertificate, FetchError, FetchFuture, Guid, KeyFetcher, KeyRefresh, KeySet, KeySetError,
-    Keys, Reason, Verifier,
+    FetchError, FetchFuture, Guid, KeyFetcher, KeyRefresh, KeySet, KeySetError, Keys, Reason,
+    Verifier,
 };
-use keybound_testing::attacks::{RESOURCE, TENANT, TokenRecipe};
+use keybound_testing::attacks::{RESOURCE, TENANT};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use support::discovered::{Api, FakeIssuer, HOST, keys, made, signed_by, token, v2_issuer};
 use support::{TestClock, issuer};
-use tokio::sync::Notify;
-
-/// The documents of an issuer by URL, and the URLs that were fetched.
-#[derive(Clone, Default)]
-struct FakeIssuer(Arc<Mutex<Inner>>);
-
-#[derive(Default)]
-struct Inner {
-    documents: BTreeMap<String, Vec<u8>>,
-    fetched: Vec<String>,
-    /// Fetches wait for it.
-    gate: Option<Arc<Notify>>,
-}
-
-impl FakeIssuer {
-    /// With these keys for both versions.
-    fn with_keys(keys: &Value) -> Self {
-        let fake = Self::default();
-        for (version, iss) in [
-            ("", format!("https://sts.windows.net/{TENANT}/")),
-            ("/v2.0", v2_issuer(TENANT)),
-        ] {
-            let keys_url = format!("{HOST}/{TENANT}/discovery{version}/keys");
-            fake.publish_metadata(version, &json!({ "issuer": iss, "jwks_uri": keys_url }));
-            fake.publish(&keys_url, keys);
-        }
-        fake
-    }
-
-    fn publish_metadata(&self, version: &str, metadata: &Value) {
-        let url = format!("{HOST}/{TENANT}{version}/.well-known/openid-configuration");
-        self.publish(&url, metadata);
-    }
-
-    fn publish_keys(&self, keys: &Value) {
-        for version in ["", "/v2.0"] {
-            self.publish(&format!("{HOST}/{TENANT}/discovery{version}/keys"), keys);
-        }
-    }
-
-    fn publish(&self, url: &str, document: &Value) {
-        self.publish_text(url, document.to_string().as_bytes());
-    }
-
-    fn publish_text(&self, url: &str, document: &[u8]) {
-        let mut inner = self.0.lock().unwrap();
-        inner.documents.insert(url.to_owned(), document.to_vec());
-    }
-
-    fn fail(&self) {
-        self.0.lock().unwrap().documents.clear();
-    }
-
-    fn close_gate(&self) -> Arc<Notify> {
-        let gate = Arc::new(Notify::new());
-        self.0.lock().unwrap().gate = Some(Arc::clone(&gate));
-        gate
-    }
-
-    /// The number of fetches since the last call.
-    fn fetches(&self) -> usize {
-        std::mem::take(&mut self.0.lock().unwrap().fetched).len()
-    }
-}
-
-impl KeyFetcher for FakeIssuer {
-    fn fetch<'a>(&'a self, url: &'a str) -> FetchFuture<'a> {
-        let mut inner = self.0.lock().unwrap();
-        inner.fetched.push(url.to_owned());
-        let gate = inner.gate.clone();
-        Box::pin(async move {
-            if let Some(gate) = gate {
-                gate.notified().await;
-            }
-            let inner = self.0.lock().unwrap();
-            let document = inner.documents.get(url).cloned();
-            document.ok_or_else(|| FetchError::new("not found"))
-        })
-    }
-}
-
-struct Api {
-    verifier: Verifier,
-    clock: TestClock,
-    issuer: FakeIssuer,
-    certificate: ClientCertificate,
-}
-
-impl Api {
-    fn new(issuer: FakeIssuer) -> Self {
-        Self::of_tenant(issuer, TENANT)
-    }
-
-    fn of_tenant(issuer: FakeIssuer, tenant: &str) -> Self {
-        let clock = TestClock::new();
-        let der = support::issuer().certificates.der("client").unwrap();
-        Self {
-            verifier: Verifier::builder()
-                .audience(RESOURCE)
-                .tenant(Guid::parse(tenant).unwrap())
-                .keys(Keys::discovered(issuer.clone()))
-                .clock(clock.clone())
-                .build()
-                .unwrap(),
-            clock,
-            issuer,
-            certificate: ClientCertificate::from_der(&der).unwrap(),
-        }
-    }
-
-    async fn started(keys: &Value) -> Self {
-        let api = Self::new(FakeIssuer::with_keys(keys));
-        api.verifier.fetch_due_keys().await;
-        assert!(api.verifier.has_keys());
-        assert_eq!(api.issuer.fetches(), 4, "two documents of two versions");
-        api
-    }
-
-    /// Without waiting for keys.
-    fn verify(&self, token: &str) -> Result<(), Reason> {
-        let header = format!("mtls_pop {token}");
-        let verified = self.verifier.verify(header.as_str(), &self.certificate);
-        verified.map(|_| ()).map_err(|refusal| refusal.reason())
-    }
-
-    async fn authenticate(&self, token: &str) -> Result<(), Reason> {
-        let header = format!("mtls_pop {token}");
-        let verified = self
-            .verifier
-            .authenticate(header.as_str(), &self.certificate);
-        let verified = verified.await;
-        verified.map(|_| ()).map_err(|refusal| refusal.reason())
-    }
-}
 
 #[tokio::test]
 async fn tenant_that_is_configured_in_capitals_has_its_keys() {
@@ -586,27 +452,6 @@ fn key_set_has_usable_keys_only() {
     assert_eq!(KeySet::parse(b"\xff").err(), Some(KeySetError::Malformed));
 }
 
-/// The key set with some of its keys.
-fn keys(ids: &[&str]) -> Value {
-    let all = issuer().key_set();
-    let has_id = |key: &&Value| ids.contains(&key["kid"].as_str().unwrap());
-    let keys: Vec<&Value> = all["keys"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(has_id)
-        .collect();
-    json!({ "keys": keys })
-}
-
-fn token(version: u8) -> String {
-    made(json!({ "version": version }))
-}
-
-fn signed_by(key: &str) -> String {
-    made(json!({ "key": key }))
-}
-
 /// Not signed, as the key is unknown.
 fn with_key_id(id: &str) -> String {
     use base64::Engine as _;
@@ -620,15 +465,6 @@ fn with_key_id(id: &str) -> String {
 fn token_once() -> &'static str {
     static TOKEN: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| token(2));
     &TOKEN
-}
-
-fn made(recipe: Value) -> String {
-    let recipe: TokenRecipe = serde_json::from_value(recipe).unwrap();
-    recipe.make(issuer())
-}
-
-fn v2_issuer(tenant: &str) -> String {
-    format!("{HOST}/{tenant}/v2.0")
 }
 
 async fn join_all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
@@ -645,5 +481,3 @@ async fn futures_poll<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
     }
     None
 }
-
-const HOST: &str = "https://login.microsoftonline.com";

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test uses a part")]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+pub mod discovered;
+
 use keybound_resource::{
     AccessDecision, Caller, CertificateRules, Clock, ContinuousAccess, Guid, KeySet, Keys, Schemes,
     Verifier, VerifierBuilder,
