@@ -10,7 +10,7 @@ mod shared_keys;
 mod verification_key;
 
 pub use fetcher::{FetchError, FetchFuture, KeyFetcher};
-pub(crate) use issuer_keys::IssuerKeys;
+pub(crate) use issuer_keys::{IssuerKeys, RunningRefresh};
 pub use key_file::{KeyFile, KeyFileError, PublishedKeys};
 pub use key_refresh::KeyRefresh;
 pub(crate) use key_refresh::https_origin;

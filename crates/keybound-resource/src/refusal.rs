@@ -1,10 +1,9 @@
-use crate::keys::KeyRefresh;
+use crate::keys::{KeyRefresh, RunningRefresh};
 use crate::{Reason, Schemes};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt;
 use std::sync::Arc;
-use tokio::sync::watch;
 
 /// A request that is refused: the reason, and the response.
 pub struct Refusal {
@@ -13,8 +12,7 @@ pub struct Refusal {
     /// The claims of a claims challenge, a JSON object.
     claims: Option<String>,
     key_refresh: Option<KeyRefresh>,
-    /// Notifies of the end of the refresh that runs.
-    running_refresh: Option<watch::Receiver<u64>>,
+    running_refresh: Option<RunningRefresh>,
 }
 
 /// What all challenges of a verifier have.
@@ -44,7 +42,7 @@ impl Refusal {
     pub(crate) fn with_key_refresh(
         mut self,
         refresh: Option<KeyRefresh>,
-        running: Option<watch::Receiver<u64>>,
+        running: Option<RunningRefresh>,
     ) -> Self {
         self.key_refresh = refresh;
         self.running_refresh = running;
@@ -91,8 +89,15 @@ impl Refusal {
     /// runs. If this refusal has the [refresh](Self::take_key_refresh), it must be running elsewhere.
     pub async fn key_refresh_ended(&mut self) {
         if let Some(running) = &mut self.running_refresh {
-            // An error: the verifier was dropped.
-            let _ = running.changed().await;
+            running.ended().await;
+        }
+    }
+
+    /// The refresh was waited for in vain: see [`RunningRefresh::is_slow`].
+    #[cfg(feature = "tokio")]
+    pub(crate) fn key_refresh_is_slow(&self, now: i64) {
+        if let Some(running) = &self.running_refresh {
+            running.is_slow(now);
         }
     }
 

@@ -22,7 +22,7 @@ pub(crate) struct IssuerKeys {
     loaded_at: AtomicI64,
     /// Their age is counted from then. For those of a file it is earlier than `loaded_at`.
     fetched_at: AtomicI64,
-    /// Until then they are used without a refresh.
+    /// From then on they are used only after another refresh was tried.
     fresh_until: AtomicI64,
     /// After how many seconds they are refreshed.
     refresh_interval: i64,
@@ -67,6 +67,15 @@ pub(crate) struct RefreshResults {
     pub(crate) error: Option<String>,
 }
 
+/// A refresh that runs.
+pub(crate) struct RunningRefresh {
+    ended: watch::Receiver<u64>,
+    #[cfg(feature = "tokio")]
+    run: u64,
+    #[cfg(feature = "tokio")]
+    keys: Arc<IssuerKeys>,
+}
+
 /// The keys that were loaded.
 #[derive(Debug)]
 pub(crate) struct Loaded {
@@ -109,8 +118,7 @@ impl IssuerKeys {
         let current = self.current.load();
         let keys = current.as_ref().ok_or(Reason::KeysUnavailable)?;
         // Where nothing was fetched for long, as no request came, a retired key must not be accepted.
-        let is_stale = !self.are_fresh(now) && self.may_start(RefreshCause::Age, now);
-        if is_stale || !self.are_usable(now) {
+        if !self.are_fresh(now) || !self.are_usable(now) {
             return Err(Reason::KeysUnavailable);
         }
         keys.get(id).cloned().ok_or(Reason::KeyUnknown)
@@ -204,10 +212,25 @@ impl IssuerKeys {
         self.set_ended(state);
     }
 
-    /// Notifies of the end of the refresh that runs; `None` if none runs.
-    pub(crate) fn running(&self) -> Option<watch::Receiver<u64>> {
+    /// The refresh that runs, if one does.
+    pub(crate) fn running(self: &Arc<Self>) -> Option<RunningRefresh> {
         let state = self.refresh_state();
-        state.running_since.map(|_| self.ended.subscribe())
+        state.running_since.map(|_| RunningRefresh {
+            ended: self.ended.subscribe(),
+            #[cfg(feature = "tokio")]
+            run: state.run,
+            #[cfg(feature = "tokio")]
+            keys: Arc::clone(self),
+        })
+    }
+
+    /// Allows the use of the last keys while a refresh still runs, as after one that failed.
+    #[cfg(feature = "tokio")]
+    fn keep_during(&self, run: u64, now: i64) {
+        let state = self.refresh_state();
+        if state.run == run && state.running_since.is_some() {
+            self.keep(now);
+        }
     }
 
     /// Replaces the keys. One that did not change remains the same value, with the decisions that were cached for it.
@@ -251,10 +274,6 @@ impl IssuerKeys {
         self.ended.send_modify(|ended| *ended += 1);
     }
 
-    fn may_start(&self, cause: RefreshCause, now: i64) -> bool {
-        !self.is_fixed() && self.allows(&self.refresh_state(), cause, now)
-    }
-
     fn allows(&self, state: &RefreshState, cause: RefreshCause, now: i64) -> bool {
         let interval = match (cause, &self.origin) {
             (RefreshCause::Unavailable, _) | (_, KeyOrigin::File { .. }) => RETRY_WITHOUT_KEYS,
@@ -288,6 +307,20 @@ impl IssuerKeys {
     fn refresh_state(&self) -> MutexGuard<'_, RefreshState> {
         // A panic cannot leave it incomplete.
         self.refresh.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RunningRefresh {
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self) {
+        // An error: the verifiers with these keys were dropped.
+        let _ = self.ended.changed().await;
+    }
+
+    /// It is too slow to be waited for: the last keys may be used meanwhile.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_slow(&self, now: i64) {
+        self.keys.keep_during(self.run, now);
     }
 }
 

@@ -46,7 +46,8 @@ impl Keys {
     }
 
     /// The keys that each issuer publishes, for each tenant: fetched after 55 to 60 minutes, and when a token has an unknown key, at most
-    /// every five minutes. If that fails, the last ones remain in use. For any tenant, the keys are those of the tenant `common`.
+    /// every five minutes. If that fails, the last ones remain in use. Those that are two hours old are used only after an attempt, which
+    /// failed or takes longer than a second. For any tenant, the keys are those of the tenant `common`.
     pub fn discovered(fetcher: impl KeyFetcher) -> Self {
         Self::new(Source::Discovered(Arc::new(fetcher)))
     }

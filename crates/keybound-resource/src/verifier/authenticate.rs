@@ -1,14 +1,15 @@
 use super::Verifier;
 use crate::keys::KeyRefresh;
-use crate::{Authorization, Caller, ConnectionCertificate, Refusal};
+use crate::{Authorization, Caller, ConnectionCertificate, Reason, Refusal};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
 
 impl Verifier {
     /// Like [`verify`](Self::verify), and fetches keys where it is needed: those that are due in the background; for a token with
-    /// an unknown key, or without keys, it waits for them, for at most one second. It is used within a tokio runtime with time
-    /// enabled.
+    /// an unknown key, without keys, or with keys that were not refreshed for two hours (those of a file: two minutes), it waits for them,
+    /// for at most one second. If the refresh fails or takes longer, the last keys are used. It is used within a tokio runtime with
+    /// time enabled.
     ///
     /// # Errors
     /// The response to send instead of the resource's.
@@ -24,7 +25,7 @@ impl Verifier {
         match self.verify(authorization, certificate) {
             Err(refusal) if refusal.waits_for_keys() => {
                 // Rare: the future of each request would have room for it.
-                Box::pin(wait_for_keys(refusal)).await;
+                Box::pin(self.wait_for_keys(refusal)).await;
                 self.verify(authorization, certificate)
             }
             decided => decided,
@@ -41,14 +42,13 @@ impl Verifier {
             while running.len() < MAX_FETCHES
                 && let Some(keys) = due.next()
             {
-                let ended = keys.running();
+                let running_before = keys.running();
                 let refresh = self.0.keys.refresh_due(&keys).map(spawn);
                 running.spawn(async move {
-                    match (refresh, ended) {
+                    match (refresh, running_before) {
                         // A task that panicked has failed.
                         (Some(refresh), _) => drop(refresh.await),
-                        // An error: the last verifier with these keys was dropped.
-                        (None, Some(mut ended)) => drop(ended.changed().await),
+                        (None, Some(mut running)) => running.ended().await,
                         (None, None) => {}
                     }
                 });
@@ -58,14 +58,17 @@ impl Verifier {
             }
         }
     }
-}
 
-/// Until the refresh ends, or for a time: while it runs, the last keys are used if there are any.
-async fn wait_for_keys(mut refusal: Refusal) {
-    if let Some(refresh) = refusal.take_key_refresh() {
-        spawn(refresh);
+    /// Until the refresh ends, or for a time: of the requests during one refresh, the later ones then use the last keys at once.
+    async fn wait_for_keys(&self, mut refusal: Refusal) {
+        if let Some(refresh) = refusal.take_key_refresh() {
+            spawn(refresh);
+        }
+        let ended = tokio::time::timeout(MAX_WAIT, refusal.key_refresh_ended()).await;
+        if ended.is_err() && refusal.reason() == Reason::KeysUnavailable {
+            refusal.key_refresh_is_slow(self.0.clock.now());
+        }
     }
-    let _ = tokio::time::timeout(MAX_WAIT, refusal.key_refresh_ended()).await;
 }
 
 /// A separate task: a request that is cancelled must not cancel the refresh.
