@@ -1,3 +1,4 @@
+use crate::MIN_CACHE_BYTES;
 use arc_swap::ArcSwapOption;
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -52,11 +53,14 @@ impl<V> Default for Set<V> {
 }
 
 impl<V> Cache<V> {
-    /// A cache of at most `max_bytes`, including its own slots. `None` if there is no room for a single token.
+    /// A cache of at most `max_bytes`, including its own slots. `None` if these are fewer than [`MIN_CACHE_BYTES`].
     pub(crate) fn new(max_bytes: usize, hashed: Hashed) -> Option<Self> {
+        if max_bytes < MIN_CACHE_BYTES {
+            return None;
+        }
         let sets = (max_bytes / SLOT_BYTES / WAYS).checked_next_power_of_two()?;
         let max_bytes = max_bytes.checked_sub(sets * size_of::<Set<V>>())?;
-        (max_bytes >= MIN_BYTES).then(|| Self {
+        Some(Self {
             sets: std::iter::repeat_with(Set::default).take(sets).collect(),
             hashed,
             hasher: RandomState::new(),
@@ -189,7 +193,6 @@ impl<V> Set<V> {
 const WAYS: usize = 4;
 /// A token has about 2.3 KB with its caller: at the bound, fewer than half of the slots are used.
 const SLOT_BYTES: usize = 1024;
-const MIN_BYTES: usize = 32 * 1024;
 /// 32 characters of base64url are 192 bits of the signature.
 const SIGNATURE: usize = 32;
 #[cfg(feature = "tower")]

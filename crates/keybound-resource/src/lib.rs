@@ -64,3 +64,6 @@ mod guide {}
 
 /// Maximum length of a token, in bytes: more than proxies accept in a header.
 pub const MAX_TOKEN: usize = 16 * 1024;
+
+/// The least memory for cached tokens, in bytes: room for the longest token. With less, a verifier caches none.
+pub const MIN_CACHE_BYTES: usize = 32 * 1024;

@@ -50,7 +50,6 @@ impl Apis {
             refreshes: JoinSet::new(),
         };
         let keys = KeySource::new(&apis.key_settings)?;
-        let cache_bytes = (config.limits.cache_mib << 20) / config.apis.len().max(1);
         for policy in &config.apis {
             let name = policy.name();
             let builder = policy.verifier()?;
@@ -58,7 +57,7 @@ impl Apis {
                 .keys(keys.keys()?)
                 .shared_keys(&apis.shared_keys)
                 .certificate(policy.certificate_rules()?)
-                .cache_bytes(cache_bytes);
+                .cache_bytes(config.cache_bytes());
             let verifier = extend(name, builder).build();
             let verifier =
                 verifier.map_err(|error| ConfigError::new(format!("the API {name}: {error}")))?;

@@ -8,7 +8,7 @@ pub use error::ConfigError;
 pub use listen::{AdminConfig, ListenConfig, TlsConfig};
 
 use crate::Engine;
-use keybound_resource::regular_file;
+use keybound_resource::{MIN_CACHE_BYTES, regular_file};
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::io;
@@ -93,7 +93,7 @@ pub enum LoggedDecisions {
 pub struct LimitsConfig {
     /// Concurrent connections of proxies; further ones wait. Default: 1024.
     pub connections: usize,
-    /// The memory for cached tokens, in MiB, of which each API has an equal part. Default: 64.
+    /// The memory for cached tokens, in MiB, of which each API has an equal part, at least 32 KiB; 0: none are cached. Default: 64.
     pub cache_mib: usize,
 }
 
@@ -157,6 +157,7 @@ impl Config {
         if self.apis.is_empty() {
             return Err(ConfigError::new("there is no [[api]]"));
         }
+        self.check_cache()?;
         let mut hosts = HashSet::new();
         for api in &self.apis {
             api.check()?;
@@ -167,6 +168,25 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// The memory for the cached tokens of each API, in bytes.
+    pub(crate) fn cache_bytes(&self) -> usize {
+        (self.limits.cache_mib << 20) / self.apis.len().max(1)
+    }
+
+    /// A part in which no token is cached is not what was asked for, except with 0.
+    fn check_cache(&self) -> Result<(), ConfigError> {
+        let LimitsConfig { cache_mib, .. } = self.limits;
+        if cache_mib == 0 || self.cache_bytes() >= MIN_CACHE_BYTES {
+            return Ok(());
+        }
+        let apis = self.apis.len();
+        let enough = (apis * MIN_CACHE_BYTES).div_ceil(1 << 20);
+        Err(ConfigError::new(format!(
+            "[limits]: cache_mib = {cache_mib} is too small for {apis} APIs, each of which would cache no token: raise it to at least \
+             {enough}, or set it to 0"
+        )))
     }
 }
 

@@ -169,7 +169,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// The memory for cached tokens, in bytes: at most 64 GiB; less than 32 KiB: none are cached. Default: 64 MiB, about 28,000 tokens.
+    /// The memory for cached tokens, in bytes: at most 64 GiB; with less than [`MIN_CACHE_BYTES`](crate::MIN_CACHE_BYTES), none are
+    /// cached. Default: 64 MiB, about 28,000 tokens.
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
         self

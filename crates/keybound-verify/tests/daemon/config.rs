@@ -188,6 +188,22 @@ fn rejects_configurations_that_are_not_sound() {
         assert!(error.contains(why), "{to}: {error}");
         assert!(!error.contains('\n'), "{error}");
     }
+    let others: String = (1..=32)
+        .map(|number| {
+            let (_, api) = CONFIG.split_once("[[api]]").unwrap();
+            format!(
+                "[[api]]{}",
+                api.replace("orders", &format!("orders{number}"))
+            )
+        })
+        .collect();
+    let small = format!("{CONFIG}{others}[limits]\ncache_mib = 1\n");
+    let error = Config::from_toml(&small).unwrap_err().to_string();
+    let why = "cache_mib = 1 is too small for 33 APIs, each of which would cache no token: raise it to at least 2, or set it to 0";
+    assert!(error.contains(why), "{error}");
+    for enough in ["cache_mib = 2", "cache_mib = 0"] {
+        Config::from_toml(&small.replace("cache_mib = 1", enough)).unwrap();
+    }
     let none = CONFIG.split("[[api]]").next().unwrap();
     let error = Config::from_toml(none).unwrap_err().to_string();
     assert!(error.contains("there is no [[api]]"), "{error}");

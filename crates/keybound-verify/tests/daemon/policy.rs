@@ -81,10 +81,9 @@ fn kind_of_caller_and_scopes_reach_the_api() {
 #[test]
 fn apis_share_the_memory_for_cached_tokens() {
     runtime().block_on(async {
-        // With 16 KiB an API caches none.
-        for (apis, caches) in [(1, true), (64, false)] {
+        for (mib, apis, caches) in [(1, 1, true), (1, 32, true), (0, 32, false)] {
             let fixture = Fixture::new();
-            let mut limits = "[limits]\ncache_mib = 1\n".to_owned();
+            let mut limits = format!("[limits]\ncache_mib = {mib}\n");
             for other in 1..apis {
                 limits += &format!(
                     "[[api]]\nhosts = [\"{other}.contoso.com\"]\naudiences = [\"a\"]\ntenants = [\"{TENANT}\"]\n"
@@ -97,7 +96,7 @@ fn apis_share_the_memory_for_cached_tokens() {
             assert_eq!(status(&mut sender, request).await.0, 200);
             let (_, metrics) = get(&fixture.admin(), "GET", "/metrics").await;
             let none = "keybound_verify_cache_bytes{api=\"orders.contoso.com\"} 0\n";
-            assert_eq!(!metrics.contains(none), caches, "{apis}: {metrics}");
+            assert_eq!(!metrics.contains(none), caches, "{mib} {apis}: {metrics}");
             daemon.stop(Duration::ZERO).await;
         }
     });
