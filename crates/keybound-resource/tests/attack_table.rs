@@ -137,8 +137,7 @@ fn attack_table_behind_envoy_header() {
             policy,
             source,
             |request, certificate| {
-                let pem = certificate.map(|der| issuer().certificates.url_encoded_pem(der));
-                let element = pem.map(|pem| format!("Hash=00;Cert=\"{pem}\";Subject=\"CN=a\""));
+                let element = certificate.map(|der| issuer().certificates.xfcc_element(der));
                 forward(
                     request,
                     "x-forwarded-client-cert",

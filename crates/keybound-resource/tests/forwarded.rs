@@ -32,7 +32,7 @@ fn reads_the_header_of_each_proxy() {
         (
             ForwardedCertificate::xfcc(local()),
             "x-forwarded-client-cert",
-            format!("Hash=1;Cert=\"{pem}\""),
+            issuer().certificates.xfcc_element(&der),
         ),
         (
             ForwardedCertificate::nginx(local()),
@@ -162,6 +162,43 @@ fn rejects_other_encodings() {
             assert_eq!(found, Err(CertificateError::Malformed), "{header}: {value}");
         }
     }
+}
+
+/// Envoy writes URIs and DNS names of the client's certificate as they are. A thief makes a certificate whose name contains the public
+/// certificate of a token's owner.
+#[test]
+fn names_in_a_certificate_do_not_replace_it_in_the_header_of_envoy() {
+    let source = ForwardedCertificate::xfcc(TrustedPeers::local());
+    let read = |value: &str| {
+        let headers = headers(&[("x-forwarded-client-cert", value)]);
+        source.certificate(&headers, &loopback())
+    };
+    let own = |key: &str| value_of(&issuer().certificates.xfcc_element(&other_der()), key);
+    let owners = |key: &str| value_of(&issuer().certificates.xfcc_element(&der()), key);
+    let (hash, owners_hash, owners_pem) = (own("Hash"), owners("Hash"), owners("Cert"));
+    // Without `cert: true`, the only certificate is that in the name.
+    for forged in [
+        format!("By=a;Hash={hash};URI=x;Cert={owners_pem}"),
+        format!("By=a;Hash={hash};URI=x;Hash={owners_hash};Cert={owners_pem}"),
+        format!("Hash={hash};DNS=x;hash={owners_hash};cert={owners_pem};URI=x"),
+        format!("URI=x;Cert={owners_pem}"),
+        format!("Hash=;URI=x;Cert={owners_pem}"),
+        format!("Hash=00;URI=x;Cert={owners_pem}"),
+        format!("Hash={};Cert={owners_pem}", &owners_hash[1..]),
+        format!("Hash={hash};Cert={};URI=x;Cert={owners_pem}", own("Cert")),
+    ] {
+        assert_eq!(read(&forged), Err(CertificateError::Malformed), "{forged}");
+    }
+    let true_one = format!("By=a;By=b;Hash={owners_hash};Cert={owners_pem};URI=x;DNS=y");
+    assert_eq!(read(&true_one), Ok(Some(certificate())));
+    let capitals = true_one.replace(&*owners_hash, &owners_hash.to_uppercase());
+    assert_eq!(read(&capitals), Ok(Some(certificate())));
+}
+
+/// The value of a key in an element, with its quotes.
+fn value_of(element: &str, key: &str) -> String {
+    let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(name, _)| *name == key).unwrap().1.to_owned()
 }
 
 #[test]

@@ -109,6 +109,13 @@ impl CertificateBuilder {
         self.extension(extension)
     }
 
+    /// Adds a URI as the only subject alternative name.
+    pub fn uri(self, uri: &str) -> Self {
+        let context = self.0.x509v3_context(None, None);
+        let extension = SubjectAlternativeName::new().uri(uri).build(&context);
+        self.extension(extension.unwrap())
+    }
+
     /// Adds subject alternative names: an IP address is one of that type, any other text is a DNS name.
     pub fn hosts(self, hosts: &[&str]) -> Self {
         let is_address = |host: &&str| host.parse::<IpAddr>().is_ok();

@@ -93,9 +93,10 @@ fn nginx(issuer: &TestIssuer, der: &[u8]) -> (&'static str, String) {
 }
 
 fn xfcc(issuer: &TestIssuer, der: &[u8]) -> (&'static str, String) {
-    let pem = issuer.certificates.url_encoded_pem(der);
-    let element = format!("Hash=00;Cert=\"{pem}\";Subject=\"CN=a\"");
-    ("x-forwarded-client-cert", element)
+    (
+        "x-forwarded-client-cert",
+        issuer.certificates.xfcc_element(der),
+    )
 }
 
 fn base64(_: &TestIssuer, der: &[u8]) -> (&'static str, String) {

@@ -45,9 +45,11 @@ pub fn resource_xfcc(data: &[u8]) {
     let source = ForwardedCertificate::xfcc(TrustedPeers::everyone());
     if let Some(certificate) = forwarded(&source, "x-forwarded-client-cert", data) {
         assert_parses_again(&certificate);
-        // Exactly one element has a certificate.
         let text = String::from_utf8_lossy(data).to_ascii_lowercase();
         assert!(text.contains("cert="), "{text}");
+        // Escaped by backslashes, if it is quoted.
+        let hash = certificate.certificate().thumbprints().sha256.to_ascii_lowercase();
+        assert!(text.replace('\\', "").contains(&hash), "{text}");
     }
 }
 

@@ -8,6 +8,7 @@ use certificate_text::CertificateText;
 use http::{Extensions, HeaderMap, HeaderName};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use xfcc::Element;
 
 /// A header in which a proxy that ends TLS passes on the certificate of the client.
 ///
@@ -27,7 +28,8 @@ pub enum HeaderFormat {
     /// `Client-Cert` of RFC 9440: a byte sequence, `:MII…:`.
     Rfc9440,
     /// `X-Forwarded-Client-Cert` of Envoy with one element, whose key `Cert` is the URL-encoded PEM
-    /// (`forward_client_cert_details: SANITIZE_SET` and `cert: true`).
+    /// (`forward_client_cert_details: SANITIZE_SET` and `cert: true`). Its only key `Hash`, which Envoy always sets, is the SHA-256 of this
+    /// certificate: names in the certificate, which Envoy does not quote, can contain another `Cert`.
     Xfcc,
     /// URL-encoded PEM, as nginx (`$ssl_client_escaped_cert`) and the leaf of an AWS load balancer.
     UrlEncodedPem,
@@ -162,17 +164,31 @@ pub(crate) fn parse(
     value: &[u8],
 ) -> Result<Option<ClientCertificate>, CertificateError> {
     let text = std::str::from_utf8(value).map_err(|_| CertificateError::Malformed)?;
-    let text = match format {
-        HeaderFormat::Xfcc => match xfcc::certificate(text)? {
-            Some(certificate) => certificate,
-            None => return Ok(None),
-        },
-        _ => text.into(),
+    if format != HeaderFormat::Xfcc {
+        return certificate(format, text);
+    }
+    let Some(element) = Element::parse(text)? else {
+        return Ok(None);
     };
+    let certificate = certificate(format, &element.certificate)?;
+    match certificate
+        .as_ref()
+        .is_none_or(|found| element.is_of(found))
+    {
+        true => Ok(certificate),
+        false => Err(CertificateError::Malformed),
+    }
+}
+
+/// The certificate in a text.
+fn certificate(
+    format: HeaderFormat,
+    text: &str,
+) -> Result<Option<ClientCertificate>, CertificateError> {
     if text.is_empty() {
         return Ok(None);
     }
-    let text = CertificateText(&text);
+    let text = CertificateText(text);
     let der = match format {
         HeaderFormat::Rfc9440 => text.byte_sequence(),
         HeaderFormat::Xfcc | HeaderFormat::UrlEncodedPem => text.url_encoded_pem(),

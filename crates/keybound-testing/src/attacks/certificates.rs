@@ -6,8 +6,10 @@ use openssl::ec::{EcGroup, EcKey};
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
+use openssl::sha::sha256;
 use openssl::x509::{X509Name, X509NameRef};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 /// Client certificates by name:
@@ -21,6 +23,7 @@ use std::time::{Duration, SystemTime};
 /// * `rsa-1024`, `p224`: with a weak key.
 /// * `rsa-2048`: with an RSA key.
 /// * `malformed`, `trailing`, `empty`, `two`: not one certificate.
+/// * `injected`: `other` with names that contain the rest of an element of `X-Forwarded-Client-Cert`, with `client` and its hash.
 /// * `none`: the client presents none.
 #[derive(Clone)]
 pub struct ClientCertificates(BTreeMap<&'static str, Leaf>);
@@ -43,9 +46,11 @@ impl ClientCertificates {
         let other_names = self::names("0badc11e-0000-4000-8000-000000000000", TENANT);
         let lower_names = self::names(&CLIENT.to_uppercase(), &TENANT.to_uppercase());
         let client = of_client(p256_key(), day.clone());
+        let injected = injected(&client, &names, day.clone());
         Self(BTreeMap::from([
             ("reissued", of_client(client.key.clone(), day.clone())),
             ("client", client),
+            ("injected", injected),
             ("other", of_client(p256_key(), day.clone())),
             ("other-names", leaf(p256_key(), &other_names, day.clone())),
             ("lower-names", leaf(p256_key(), &lower_names, day.clone())),
@@ -92,28 +97,46 @@ impl ClientCertificates {
         })
     }
 
+    /// A certificate as Envoy passes it on, without names that the client chose.
+    pub fn xfcc_element(&self, der: &[u8]) -> String {
+        format!("By=spiffe://test;{};Subject=\"CN=a\"", hash_and_pem(der))
+    }
+
     /// A certificate as proxies pass it on: PEM with percent-encoding.
     pub fn url_encoded_pem(&self, der: &[u8]) -> String {
-        let body = STANDARD.encode(der);
-        let lines: Vec<&str> = body
-            .as_bytes()
-            .chunks(64)
-            .map(|line| std::str::from_utf8(line).unwrap())
-            .collect();
-        let pem = format!(
-            "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
-            lines.join("\n")
-        );
-        let mut encoded = String::new();
-        for byte in pem.bytes() {
-            if byte.is_ascii_alphanumeric() || byte == b'-' {
-                encoded.push(char::from(byte));
-            } else {
-                encoded += &format!("%{byte:02X}");
-            }
-        }
-        encoded
+        url_encoded_pem(der)
     }
+}
+
+/// What Envoy writes about a certificate.
+fn hash_and_pem(der: &[u8]) -> String {
+    let hash: String = sha256(der)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("Hash={hash};Cert=\"{}\"", url_encoded_pem(der))
+}
+
+fn url_encoded_pem(der: &[u8]) -> String {
+    let body = STANDARD.encode(der);
+    let lines: Vec<&str> = body
+        .as_bytes()
+        .chunks(64)
+        .map(|line| std::str::from_utf8(line).unwrap())
+        .collect();
+    let pem = format!(
+        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+        lines.join("\n")
+    );
+    let mut encoded = String::new();
+    for byte in pem.bytes() {
+        if byte.is_ascii_alphanumeric() || byte == b'-' {
+            encoded.push(char::from(byte));
+        } else {
+            encoded += &format!("%{byte:02X}");
+        }
+    }
+    encoded
 }
 
 /// CN is the client, DC the tenant.
@@ -123,6 +146,18 @@ fn names(client: &str, tenant: &str) -> X509Name {
     name.append_entry_by_nid(Nid::DOMAINCOMPONENT, tenant)
         .unwrap();
     name.build()
+}
+
+fn injected(client: &Leaf, names: &X509NameRef, validity: Range<SystemTime>) -> Leaf {
+    let element = hash_and_pem(&client.certificate.to_der().unwrap());
+    let key = p256_key();
+    let certificate = CertificateBuilder::new(&key)
+        .subject_name(names)
+        .issuer("managedidentitysnissuer.login.microsoft.com")
+        .validity(validity)
+        .uri(&format!("x;{element};URI=x"))
+        .sign(&p256_key());
+    Leaf::new(certificate, key)
 }
 
 fn rsa(bits: u32) -> PKey<Private> {

@@ -2,7 +2,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 
-/// A certificate in one of the encodings of proxies. All are decoded strictly: `None` for anything else.
+/// A certificate in one of the encodings of proxies: `None` for anything else. What follows the first certificate of a chain is not read.
 pub(super) struct CertificateText<'a>(pub(super) &'a str);
 
 impl CertificateText<'_> {
