@@ -1,6 +1,6 @@
 use crate::Reason;
+use crate::key_strength::has_weak_key;
 use keybound_core::{Certificate, X5tS256};
-use openssl::pkey::{Id, PKey};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -134,18 +134,6 @@ impl<'a> From<&'a Result<Option<ClientCertificate>, CertificateError>>
             Ok(certificate) => Ok(certificate.as_ref()),
             Err(error) => Err(*error),
         })
-    }
-}
-
-/// Whether a public key is weaker than RSA-2048 and P-256. `None` if it is not a key, or of a type that TLS does not use.
-fn has_weak_key(public_key: &[u8]) -> Option<bool> {
-    let key = PKey::public_key_from_der(public_key).ok()?;
-    match key.id() {
-        Id::RSA | Id::RSA_PSS => Some(key.bits() < 2048),
-        // Without a curve's name the parameters are the client's own.
-        Id::EC => Some(key.bits() < 256 || key.ec_key().ok()?.group().curve_name().is_none()),
-        Id::ED25519 | Id::ED448 => Some(false),
-        _ => None,
     }
 }
 

@@ -22,6 +22,7 @@ mod continuous_access;
 pub mod fetch;
 mod issuer;
 mod jose_header;
+mod key_strength;
 mod keys;
 mod members;
 mod policy;

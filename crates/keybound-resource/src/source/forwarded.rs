@@ -4,7 +4,7 @@ mod xfcc;
 use super::{CertificateSource, TrustedPeers, peer};
 use crate::cache::{Cache, Hashed};
 use crate::{CertificateError, ClientCertificate};
-use certificate_text::CertificateText;
+use certificate_text::{CertificateText, MAX_TEXT};
 use http::{Extensions, HeaderMap, HeaderName};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -217,7 +217,7 @@ impl ParsedCertificates {
         }
         let parsed = parse()?;
         if let Some(certificate) = &parsed
-            && value.len() <= MAX_CACHED_VALUE
+            && value.len() <= MAX_TEXT
             && let Some(cache) = self.allocated()
         {
             let size = certificate.certificate().der().len() + PARSED;
@@ -232,9 +232,8 @@ impl ParsedCertificates {
     }
 }
 
-/// In bytes: about 10,000 certificates.
+/// In bytes: about 10,000 certificates of the usual length.
 const MAX_CACHED: usize = 32 << 20;
-const MAX_CACHED_VALUE: usize = 4096;
 /// What a parsed certificate has besides its DER, in bytes: at most as much.
 const PARSED: usize = 512;
 
@@ -261,11 +260,28 @@ mod tests {
         assert!((MAX_CACHED / 2..MAX_CACHED).contains(&bytes), "{bytes}");
     }
 
+    /// A proxy sends it with each request of a connection: parsing it each time would cost more than all other checks.
+    #[test]
+    fn longest_certificate_is_parsed_once() {
+        let known = ParsedCertificates::default();
+        let certificate = certificate();
+        for (length, expected) in [(4097, 1), (MAX_TEXT, 1), (MAX_TEXT + 1, 3)] {
+            let value = "A".repeat(length);
+            let mut parsed = 0;
+            for _ in 0..3 {
+                let found = known.get_or_parse(value.as_bytes(), || {
+                    parsed += 1;
+                    Ok(Some(certificate.clone()))
+                });
+                assert!(found.unwrap().is_some());
+            }
+            assert_eq!(parsed, expected, "{length}");
+        }
+    }
+
     /// How many of them were parsed.
     fn parse_in_turn(known: &ParsedCertificates, count: usize) -> usize {
-        let key = shared_p256_key();
-        let certificate = CertificateBuilder::new(key).sign(key).to_der().unwrap();
-        let certificate = ClientCertificate::from_der(&certificate).unwrap();
+        let certificate = certificate();
         let mut parsed = 0;
         for number in 0..count {
             let value = format!("{number:08}{}", "A".repeat(2000));
@@ -276,5 +292,11 @@ mod tests {
             assert!(found.unwrap().is_some());
         }
         parsed
+    }
+
+    fn certificate() -> ClientCertificate {
+        let key = shared_p256_key();
+        let certificate = CertificateBuilder::new(key).sign(key).to_der().unwrap();
+        ClientCertificate::from_der(&certificate).unwrap()
     }
 }

@@ -61,4 +61,4 @@ fn first_pem(pem: &str) -> Option<(Vec<u8>, &str)> {
 }
 
 /// In bytes: four certificates of the longest accepted length would not fit a proxy's header.
-const MAX_TEXT: usize = 64 * 1024;
+pub(super) const MAX_TEXT: usize = 64 * 1024;
