@@ -6,7 +6,7 @@ mod trusted_peers;
 use crate::{CertificateError, ClientCertificate};
 pub use forwarded::{ForwardedCertificate, HeaderFormat};
 use http::{Extensions, HeaderMap};
-pub use network::Network;
+pub use network::{Network, NetworkError};
 use std::net::SocketAddr;
 pub use trusted_peers::TrustedPeers;
 

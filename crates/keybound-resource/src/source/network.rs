@@ -1,6 +1,14 @@
 use std::net::IpAddr;
+use std::str::FromStr;
 
 /// A network of IP addresses, such as `10.1.0.0/16`.
+///
+/// ```
+/// use keybound_resource::source::Network;
+///
+/// let network: Network = "10.1.0.0/16".parse()?;
+/// # Ok::<(), keybound_resource::source::NetworkError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
@@ -10,7 +18,8 @@ pub struct Network {
 
 impl Network {
     /// Parses an address, a slash and the length of the prefix in bits. `None` for anything else, also if the address has bits behind the
-    /// prefix.
+    /// prefix, or is one of version 4 in the form of version 6 (`::ffff:10.1.0.0`): addresses of peers are compared in the form of
+    /// version 4.
     pub fn parse(text: &str) -> Option<Self> {
         let (address, prefix) = text.split_once('/')?;
         let address: IpAddr = address.parse().ok()?;
@@ -20,7 +29,8 @@ impl Network {
         let prefix: u32 = prefix.parse().ok()?;
         let network = Self { address, prefix };
         let is_whole = prefix <= length(address) && bits(address) == network.bits_of(address);
-        is_whole.then_some(network)
+        let is_canonical = address.to_canonical() == address;
+        (is_whole && is_canonical).then_some(network)
     }
 
     pub(super) fn of_address(address: IpAddr) -> Self {
@@ -40,6 +50,19 @@ impl Network {
         let behind = length(self.address).saturating_sub(self.prefix);
         // A shift by all bits is none.
         bits(address) & u128::MAX.checked_shl(behind).unwrap_or_default()
+    }
+}
+
+/// The text is not a network: see [`Network::parse`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not the address of a network, a slash and the length of its prefix")]
+pub struct NetworkError(String);
+
+impl FromStr for Network {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Self, NetworkError> {
+        Self::parse(text).ok_or_else(|| NetworkError(text.to_owned()))
     }
 }
 
@@ -93,8 +116,13 @@ mod tests {
             "2001:db8::1/64",
             " 10.0.0.0/8",
             "a/8",
+            "::ffff:10.0.0.0/104",
+            "::ffff:10.0.0.7/128",
+            "::ffff:0:0/96",
         ] {
             assert_eq!(Network::parse(text), None, "{text}");
+            let error = text.parse::<Network>().unwrap_err();
+            assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
         }
     }
 }
