@@ -173,6 +173,8 @@ async fn until_end_of(mut admission: Admission, served: impl Future<Output = ()>
 async fn attend(mut http: Http, connection: Connection, mut stopping: watch::Receiver<()>) {
     let usage = connection.usage();
     let wait = tokio::select! {
+        // What the peer has sent is read before its connection is closed for another one.
+        biased;
         ended = http.as_mut() => return report(ended),
         () = usage.evicted() => return,
         () = usage.unused(FIRST_REQUEST, IDLE) => GRACE,

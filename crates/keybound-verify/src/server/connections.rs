@@ -44,8 +44,8 @@ pub(super) struct Connection {
 }
 
 /// The requests of a connection.
-#[derive(Default)]
 pub(super) struct Usage {
+    surplus: Surplus,
     begun: AtomicU64,
     ended: AtomicU64,
     evicted: Notify,
@@ -76,7 +76,7 @@ impl Connections {
                 break permit;
             }
         };
-        let usage = Arc::<Usage>::default();
+        let usage = Arc::new(Usage::new(self.surplus));
         let mut open = lock(&self.open);
         let number = open.next;
         open.next += 1;
@@ -92,11 +92,7 @@ impl Connections {
 
     fn make_room(&self) {
         let open = lock(&self.open);
-        let is_surplus = |usage: &&Arc<Usage>| match self.surplus {
-            Surplus::Silent => usage.begun() == 0,
-            Surplus::Idle => usage.begun() == usage.ended.load(Relaxed),
-        };
-        if let Some(surplus) = open.usages.values().find(is_surplus) {
+        if let Some(surplus) = open.usages.values().find(|usage| usage.is_surplus()) {
             surplus.evicted.notify_one();
         }
     }
@@ -115,14 +111,35 @@ impl Drop for Connection {
 }
 
 impl Usage {
+    fn new(surplus: Surplus) -> Self {
+        Self {
+            surplus,
+            begun: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            evicted: Notify::new(),
+        }
+    }
+
+    fn is_surplus(&self) -> bool {
+        match self.surplus {
+            Surplus::Silent => self.begun() == 0,
+            Surplus::Idle => self.begun() == self.ended.load(Relaxed),
+        }
+    }
+
     pub(super) fn begin(self: &Arc<Self>) -> Running {
         self.begun.fetch_add(1, Relaxed);
         Running(Arc::clone(self))
     }
 
-    /// Waits until another connection needs the place.
+    /// Waits until another connection needs the place. One that has got a request since it was chosen keeps it; another is chosen then.
     pub(super) async fn evicted(&self) {
-        self.evicted.notified().await;
+        loop {
+            self.evicted.notified().await;
+            if self.is_surplus() {
+                return;
+            }
+        }
     }
 
     /// Waits until no first request has come within one duration, or none for at least the other.
@@ -157,3 +174,37 @@ fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
 
 /// How often a connection that can be closed is looked for.
 const RETRY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    #[test]
+    fn connection_with_a_request_keeps_its_place() {
+        for surplus in [Surplus::Silent, Surplus::Idle] {
+            let connections = Connections::new(Limit {
+                connections: 1,
+                surplus,
+            });
+            let connection = ready(connections.admit()).unwrap();
+            let usage = connection.usage();
+            connections.make_room();
+            // The request arrives when the connection is chosen already.
+            let running = usage.begin();
+            assert!(ready(usage.evicted()).is_none(), "{surplus:?}");
+            drop(running);
+            connections.make_room();
+            let is_evicted = ready(usage.evicted()).is_some();
+            assert_eq!(is_evicted, surplus == Surplus::Idle);
+        }
+    }
+
+    fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => Some(value),
+            Poll::Pending => None,
+        }
+    }
+}
