@@ -1,6 +1,7 @@
 //! What a client chose, for the log: printable, of limited length, and without what looks like a secret.
 use keybound_core::{printable, redact};
 use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
 
 /// A host without its user information, which may have a password.
 pub(super) fn host(text: &str) -> String {
@@ -14,17 +15,27 @@ pub(super) fn method(text: &str) -> String {
 /// A path without its query. A segment that looks like a secret, such as a token, is replaced.
 pub(super) fn path(text: &str) -> String {
     let path = text.split(['?', '#']).next().unwrap_or_default();
-    let segments = path.split('/').map(|segment| {
-        let segment = match segment.contains(':') {
+    let mut shown = String::new();
+    let mut read = 0;
+    for (number, segment) in path.split('/').enumerate() {
+        if read > MAX_READ {
+            shown.push('…');
+            break;
+        }
+        if number > 0 {
+            shown.push('/');
+        }
+        read += match is_too_long(segment) {
+            true => 1,
+            false => segment.len() + 1,
+        };
+        shown.push_str(&without_secret(match segment.contains(':') {
             // The authority of a URL in place of a path.
             true => without_user(segment),
             false => segment,
-        };
-        without_secret(segment)
-    });
-    // The rest is not shown.
-    let segments: Vec<_> = segments.take(MAX_PATH).collect();
-    printable(&segments.join("/"), MAX_PATH)
+        }));
+    }
+    printable(&shown, MAX_PATH)
 }
 
 fn without_user(text: &str) -> &str {
@@ -33,11 +44,16 @@ fn without_user(text: &str) -> &str {
     &text[encoded.max(plain).unwrap_or_default()..]
 }
 
-fn without_secret(text: &str) -> String {
-    match has_secret(text) {
-        true => REDACTED.to_owned(),
-        false => text.to_owned(),
+fn without_secret(text: &str) -> Cow<'_, str> {
+    match is_too_long(text) || has_secret(text) {
+        true => REDACTED.into(),
+        false => text.into(),
     }
+}
+
+/// Such a text is not looked at: its sender would choose how long that takes.
+fn is_too_long(text: &str) -> bool {
+    text.len() > MAX_PATH
 }
 
 /// Also if it is encoded, several times.
@@ -62,6 +78,8 @@ const MAX_DECODED: usize = 4;
 const MAX_HOST: usize = 253;
 const MAX_METHOD: usize = 32;
 const MAX_PATH: usize = 1024;
+/// In bytes: of a path, what is looked at. Secrets in it are shown as less.
+const MAX_READ: usize = 4 * MAX_PATH;
 
 #[cfg(test)]
 mod tests {
@@ -103,7 +121,24 @@ mod tests {
         ] {
             assert_eq!(path(&text), expected, "{text}");
         }
-        assert!(path(&"/a b".repeat(10_000)).chars().count() <= MAX_PATH + 1);
+    }
+
+    /// Percent-encoded ones are decoded several times.
+    #[test]
+    fn what_is_too_long_is_cut_before_it_is_decoded() {
+        let long = "%2561".repeat(10_000);
+        let segments = "/%2561".repeat(10_000);
+        assert_eq!(path(&format!("/orders/{long}/x?y")), "/orders/[redacted]/x");
+        assert_eq!(host(&long), "[redacted]");
+        assert_eq!(method(&long), "[redacted]");
+        let cut = path(&segments);
+        assert_eq!(cut.strip_suffix('…'), Some(&segments[..MAX_PATH]));
+        let tokens = format!("/{TOKEN}").repeat(1000);
+        let cut = path(&tokens);
+        assert!(
+            cut.len() < MAX_PATH && cut.ends_with("/[redacted]…"),
+            "{cut}"
+        );
     }
 
     #[test]
