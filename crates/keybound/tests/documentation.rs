@@ -42,7 +42,7 @@ fn decision_on_dependencies_lists_all_of_them() {
     assert_eq!(documented, direct, "docs/adr/0006-dependencies.md");
 }
 
-/// The manifests of the workspace, its members and the fuzzing workspace.
+/// The manifests of the workspace, its members, and the workspaces of aws-lc and of fuzzing.
 fn manifests() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let crates = std::fs::read_dir(root.join("crates")).expect("the folder of the crates");
@@ -52,6 +52,7 @@ fn manifests() -> Vec<PathBuf> {
         "examples",
         "examples/folder-store",
         "benches",
+        "benches/aws-lc",
         "fuzz",
         "fuzz/targets",
     ]
