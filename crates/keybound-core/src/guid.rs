@@ -9,7 +9,7 @@ pub struct Guid(String);
 impl Guid {
     /// Parses the form `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
-        let well_formed = text.len() == 36
+        let well_formed = text.len() == LENGTH
             && text
                 .bytes()
                 .enumerate()
@@ -47,9 +47,11 @@ impl Eq for Guid {}
 
 impl Hash for Guid {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        for byte in self.0.bytes() {
-            state.write_u8(byte.to_ascii_lowercase());
-        }
+        // In one piece: hashing byte by byte takes several times as long.
+        let mut lower = [0; LENGTH];
+        lower.copy_from_slice(self.0.as_bytes());
+        lower.make_ascii_lowercase();
+        state.write(&lower);
     }
 }
 
@@ -64,6 +66,8 @@ impl fmt::Debug for Guid {
         f.write_str(&self.0)
     }
 }
+
+const LENGTH: usize = 36;
 
 #[cfg(test)]
 mod tests {
