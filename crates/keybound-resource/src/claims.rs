@@ -1,5 +1,5 @@
 use crate::Reason;
-use crate::members::{MemberNames, Text, skip};
+use crate::members::{MemberNames, Text, parse_json, skip};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
@@ -33,7 +33,7 @@ pub(crate) struct TokenClaims<'a> {
 impl<'a> TokenClaims<'a> {
     /// Parses decoded claims.
     pub(crate) fn parse(json: &'a [u8]) -> Result<Self, Reason> {
-        serde_json::from_slice(json).map_err(|_| Reason::TokenMalformed)
+        parse_json(json)
     }
 }
 
@@ -194,3 +194,23 @@ const MAX_CLAIMS: usize = 128;
 const MAX_CONFIRMATION: usize = 16;
 /// 2^53: larger numbers are not exact.
 const MAX_DATE: f64 = 9_007_199_254_740_992.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_are_utf_8_also_where_they_are_skipped() {
+        assert!(TokenClaims::parse("{\"rh\":\"ÿ\"}".as_bytes()).is_ok());
+        let parsed = TokenClaims::parse(b"{\"rh\":\"\xff\"}");
+        assert_eq!(parsed.err(), Some(Reason::TokenMalformed));
+    }
+
+    /// With the same length, first and last character.
+    #[test]
+    fn claims_with_similar_names_are_not_duplicates() {
+        assert!(TokenClaims::parse(br#"{"a1d":1,"a2d":1,"aud":"x"}"#).is_ok());
+        let parsed = TokenClaims::parse(br#"{"a1d":1,"a2d":1,"a1d":1}"#);
+        assert_eq!(parsed.err(), Some(Reason::TokenMalformed));
+    }
+}

@@ -1,5 +1,5 @@
 use crate::Reason;
-use crate::members::{MemberNames, Text, skip};
+use crate::members::{MemberNames, Text, parse_json, skip};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use std::borrow::Cow;
@@ -21,7 +21,7 @@ pub(crate) struct JoseHeader<'a> {
 impl<'a> JoseHeader<'a> {
     /// Parses the decoded header.
     pub(crate) fn parse(json: &'a [u8]) -> Result<Self, Reason> {
-        let header: Self = serde_json::from_slice(json).map_err(|_| Reason::TokenMalformed)?;
+        let header: Self = parse_json(json)?;
         if header.algorithm.as_deref() != Some("RS256") {
             return Err(Reason::AlgorithmUnsupported);
         }

@@ -7,7 +7,7 @@ mod given_list;
 use crate::cache::Cache;
 use crate::claims::TokenClaims;
 use crate::clock::GuardedClock;
-use crate::compact_token::{CompactToken, decode};
+use crate::compact_token::CompactToken;
 use crate::jose_header::JoseHeader;
 use crate::keys::{FoundKey, IssuerKeys, KeyRefresh, KeyStore};
 use crate::policy::Policy;
@@ -197,11 +197,8 @@ impl Inner {
         now: i64,
     ) -> Result<Arc<Caller>, Rejection> {
         let parts = CompactToken::parse(token)?;
-        let header = decode(parts.header)?;
-        let header = JoseHeader::parse(&header)?;
-        let claims = decode(parts.claims)?;
-        let claims = TokenClaims::parse(&claims)?;
-        let signature = parts.signature()?;
+        let header = JoseHeader::parse(parts.header())?;
+        let claims = TokenClaims::parse(parts.claims())?;
         let certificate = certificate.required()?;
         certificate.check(now, self.policy.skew)?;
         check_binding(certificate, claims.confirmation.as_deref())?;
@@ -215,7 +212,7 @@ impl Inner {
         if !found.key.belongs_to(self.policy.issuer(&token_issuer), tid) {
             return Err(Reason::KeyIssuerMismatch.into());
         }
-        if !found.key.verify(parts.signed(), &signature) {
+        if !found.key.verify(parts.signed(), parts.signature()) {
             return Err(Reason::SignatureInvalid.into());
         }
         let caller = self
