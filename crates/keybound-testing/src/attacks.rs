@@ -9,7 +9,7 @@ mod token;
 
 pub use case::{AttackCase, Expected, PolicyOfCase, cases};
 pub use certificates::ClientCertificates;
-pub use issuer::{CLIENT, KEY_IDS, OTHER_TENANT, RESOURCE, TENANT, TestIssuer};
+pub use issuer::{CLIENT, KEY_IDS, OTHER_TENANT, RESOURCE, TENANT, TestIssuer, published};
 pub use token::TokenRecipe;
 
 use std::time::{Duration, SystemTime};

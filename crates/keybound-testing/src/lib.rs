@@ -18,6 +18,8 @@ mod child_process;
 pub mod emulated;
 #[cfg(feature = "attestation")]
 mod fake_attestation;
+#[cfg(feature = "flood")]
+pub mod flood;
 #[cfg(feature = "servers")]
 pub mod http1;
 #[cfg(feature = "keys")]

@@ -9,16 +9,16 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Empty, Full};
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use keybound_testing::attacks::{AttackRequest, CLIENT, TestIssuer, Verdict, fixed_now, run};
 use keybound_verify::IDENTITY_HEADERS;
 use keybound_verify::messages::{
     AttributeContext, CheckRequest, CheckResponse, HeaderMap as RawHeaders, HeaderValue as Raw,
     HttpRequest, HttpResponse, Peer, Request as EnvoyRequest,
 };
-use prost::Message as _;
+use support::envoy::{answer, check, connect_http2};
 use support::{Table, host, runtime};
 use tokio::net::UnixStream;
 
@@ -61,11 +61,7 @@ fn attack_table_through_daemon_by_grpc() {
         let runtime = runtime();
         let (daemon, mut client) = runtime.block_on(async {
             let daemon = table.start("envoy").await;
-            let stream = UnixStream::connect(table.socket("envoy")).await.unwrap();
-            let (client, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-                .await
-                .unwrap();
-            tokio::spawn(connection);
+            let (client, _) = connect_http2(&table.socket("envoy")).await;
             (daemon, client)
         });
         run("ext_authz", &table.issuer, |request, policy| {
@@ -73,7 +69,7 @@ fn attack_table_through_daemon_by_grpc() {
             let message = message(&table.issuer, request, &host, raw)?;
             let response = runtime.block_on(async {
                 client.ready().await.unwrap();
-                let response = client.send_request(call(&message)).await.unwrap();
+                let response = client.send_request(check(&message)).await.unwrap();
                 answer(response).await
             });
             Some(verdict_of_message(response))
@@ -232,29 +228,6 @@ fn message(
             request: Some(EnvoyRequest { http: Some(http) }),
         }),
     })
-}
-
-/// A call with one message, uncompressed.
-fn call(message: &CheckRequest) -> Request<Full<Bytes>> {
-    let message = message.encode_to_vec();
-    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-    let body = [&[0][..], &length, &message].concat();
-    Request::post("http://keybound/envoy.service.auth.v3.Authorization/Check")
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(Full::from(body))
-        .unwrap()
-}
-
-async fn answer(response: Response<hyper::body::Incoming>) -> CheckResponse {
-    assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(response.headers()["content-type"], "application/grpc");
-    let collected = response.into_body().collect().await.unwrap();
-    let trailers = collected.trailers().unwrap();
-    assert_eq!(trailers["grpc-status"], "0");
-    let body = collected.to_bytes();
-    assert_eq!(body[0], 0, "not compressed");
-    CheckResponse::decode(&body[5..]).unwrap()
 }
 
 fn verdict_of_message(response: CheckResponse) -> Verdict {

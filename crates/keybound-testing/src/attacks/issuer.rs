@@ -82,6 +82,23 @@ impl TestIssuer {
     }
 }
 
+/// The document that Entra publishes at a URL: the metadata of a tenant for tokens of one version, or these keys.
+pub fn published(url: &str, keys: &Value) -> Value {
+    let Some(base) = url.strip_suffix("/.well-known/openid-configuration") else {
+        return keys.clone();
+    };
+    let issuer = match base.ends_with("/v2.0") {
+        true => base.to_owned(),
+        false => {
+            base.replace(
+                "https://login.microsoftonline.com",
+                "https://sts.windows.net",
+            ) + "/"
+        }
+    };
+    json!({ "issuer": issuer, "jwks_uri": format!("{base}/keys") })
+}
+
 /// A JSON Web Key.
 pub(super) fn jwk(id: &str, key: &PKey<Private>, issuer: Option<String>) -> Value {
     let rsa = key.rsa().unwrap();

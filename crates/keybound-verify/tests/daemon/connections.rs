@@ -1,12 +1,10 @@
 //! Connections: their limits, and their end.
 use crate::fixture::{Fixture, case, connect_unix, get, status, subrequest};
+use crate::support::envoy::{call, connect_http2};
 use crate::support::{paused_runtime, runtime};
 use bytes::Bytes;
-use http::Request;
 use http_body_util::Full;
 use hyper::body::{Body, Frame};
-use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use keybound_verify::DecisionLog;
 use std::convert::Infallible;
 use std::path::Path;
@@ -15,7 +13,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 #[test]
@@ -162,24 +159,6 @@ async fn answers(engine: &str, socket: &Path) {
     let mut sender = connect_unix(socket).await;
     let request = subrequest(&case("version-2"), "orders.contoso.com");
     assert_eq!(status(&mut sender, request).await.0, 200);
-}
-
-/// A client of gRPC, and the result of its connection.
-async fn connect_http2<B>(socket: &Path) -> (SendRequest<B>, JoinHandle<hyper::Result<()>>)
-where
-    B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
-{
-    let stream = TokioIo::new(UnixStream::connect(socket).await.unwrap());
-    let connected = http2::handshake(TokioExecutor::new(), stream).await;
-    let (sender, connection) = connected.unwrap();
-    (sender, tokio::spawn(connection))
-}
-
-fn call<B>(body: B) -> Request<B> {
-    Request::post("http://keybound/envoy.service.auth.v3.Authorization/Check")
-        .header("content-type", "application/grpc")
-        .body(body)
-        .unwrap()
 }
 
 /// A body of which nothing arrives.

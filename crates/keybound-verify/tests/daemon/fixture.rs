@@ -101,13 +101,13 @@ pub fn subrequest(case: &AttackCase, host: &str) -> Request<Empty<Bytes>> {
     http.body(Empty::new()).unwrap()
 }
 
-/// The request of nginx for a token and the certificate to which it is bound.
-pub fn subrequest_with(token: &str) -> Request<Empty<Bytes>> {
+/// The request of nginx for an `Authorization` and the certificate to which its token is bound.
+pub fn subrequest_with(authorization: &str) -> Request<Empty<Bytes>> {
     let certificates = &table().issuer.certificates;
     let pem = certificates.url_encoded_pem(&certificates.der("client").unwrap());
     let http = Request::get("/")
         .header("host", "keybound")
-        .header("authorization", format!("mtls_pop {token}"))
+        .header("authorization", authorization)
         .header("x-ssl-client-cert", pem)
         .header("x-forwarded-host", "orders.contoso.com")
         .header("x-forwarded-method", "GET")

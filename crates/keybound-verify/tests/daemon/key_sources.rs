@@ -4,9 +4,8 @@ use crate::support::runtime;
 use http::StatusCode;
 use keybound_resource::{FetchError, FetchFuture, KeyFetcher, Keys};
 use keybound_testing::Authority;
-use keybound_testing::attacks::OTHER_TENANT;
+use keybound_testing::attacks::{OTHER_TENANT, published};
 use keybound_verify::{Daemon, DecisionLog};
-use serde_json::json;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -171,16 +170,7 @@ impl KeyFetcher for FakeIssuer {
             if is_missing {
                 return Err(FetchError::new("not found"));
             }
-            let document = match url.strip_suffix(METADATA) {
-                None => table().issuer.key_set(),
-                Some(base) => {
-                    let issuer = match base.ends_with("/v2.0") {
-                        true => base.to_owned(),
-                        false => base.replace(HOST, "https://sts.windows.net") + "/",
-                    };
-                    json!({ "issuer": issuer, "jwks_uri": format!("{base}/keys") })
-                }
-            };
+            let document = published(url, &table().issuer.key_set());
             Ok(document.to_string().into_bytes())
         })
     }

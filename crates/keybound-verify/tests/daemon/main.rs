@@ -1,4 +1,4 @@
-//! The daemon: its configuration, connections, reload, new keys, end, metrics and log.
+//! The daemon: its configuration, connections, reload, new keys, junk tokens, end, metrics and log.
 #![cfg_attr(
     unix,
     expect(clippy::unwrap_used, reason = "what fails here fails the test")
@@ -11,6 +11,8 @@ mod config;
 mod connections;
 #[cfg(unix)]
 mod fixture;
+#[cfg(unix)]
+mod flood;
 #[cfg(unix)]
 mod key_sources;
 #[cfg(unix)]
@@ -25,6 +27,8 @@ mod operators;
 mod policy;
 #[cfg(unix)]
 mod reload;
+#[cfg(unix)]
+mod rolling_issuer;
 #[cfg(unix)]
 mod rollover;
 #[cfg(unix)]

@@ -2,6 +2,9 @@
 #![allow(dead_code, reason = "each test uses a part")]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+#[cfg(unix)]
+pub mod envoy;
+
 use keybound_resource::{
     AccessDecision, Caller, Clock, ContinuousAccess, FetchError, FetchFuture, KeyFetcher, Keys,
     VerifierBuilder,
