@@ -3,12 +3,14 @@ mod apache;
 mod caddy;
 mod connection;
 mod envoy;
+mod forged_headers;
 mod haproxy;
 mod nginx;
 mod template;
 mod traefik;
 
 pub use connection::DaemonConnection;
+pub use forged_headers::CERTIFICATE_HEADERS;
 
 use crate::check::IDENTITY_HEADERS;
 use crate::{ApiConfig, Config, ConfigError, Engine};
@@ -95,7 +97,9 @@ fn identity_lines(line: impl Fn(&str, &str) -> String) -> String {
 /// A script of Lua with the list of the identity headers.
 fn lua(script: &str) -> Template {
     let names = format!("\"{}\"", IDENTITY_HEADERS.join("\", \""));
-    Template::new(script).part("IDENTITY", Template::new(&names))
+    Template::new(script)
+        .part("IDENTITY", Template::new(&names))
+        .part("FORGED", Template::new(&forged_headers::lua_patterns()))
 }
 
 /// The hosts of an API.

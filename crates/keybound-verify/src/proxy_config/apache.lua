@@ -2,6 +2,8 @@
 -- Requests the decision of the daemon. A request is denied if the daemon does not answer.
 
 local IDENTITY = { @IDENTITY@ }
+-- Patterns of the headers that only the daemon or the proxy may set.
+local FORGED = { @FORGED@ }
 local UNAVAILABLE = 503
 
 local function connect()
@@ -73,10 +75,12 @@ end
 
 -- What the API gets of the client's headers.
 local function clean(r)
-    -- Those that name a caller, however they are spelled: programs read several spellings as one name.
+    -- Those that name a caller or a certificate, however they are spelled: programs read several spellings as one name.
     for name in pairs(r:headers_in_table()) do
-        if name:lower():find("keybound", 1, true) then
-            r.headers_in[name] = nil
+        for _, pattern in ipairs(FORGED) do
+            if name:lower():find(pattern) then
+                r.headers_in[name] = nil
+            end
         end
     end
     -- The proxy would remove the headers that it names.

@@ -1,4 +1,4 @@
-use super::{FrontEnd, Server, Template};
+use super::{FrontEnd, Server, Template, forged_headers};
 use crate::check::IDENTITY_HEADERS;
 use crate::{ApiConfig, Config, ConfigError};
 
@@ -13,10 +13,13 @@ pub(super) fn caddy(
         Server::Tcp(address) => address.to_string(),
         Server::Tls(_) => return Err(ConfigError::new("for Caddy TLS is not printed")),
     };
+    let forged = forged_headers::spellings().map(|part| format!("\t\trequest_header -*{part}*\n"));
+    let forged = Template::new(&forged.collect::<String>());
     let apis = config.apis.iter().map(|api| {
         Template::new(include_str!("caddy_api.caddyfile"))
             .part("NAMES", sites(api, front))
             .value("ADDRESS", &front.listen.ip().to_string())
+            .part("FORGED", forged.clone())
             .part("HEADERS", Template::new(&IDENTITY_HEADERS.join(" ")))
             .value("NAME", api.name())
             .value("SERVER", &server)

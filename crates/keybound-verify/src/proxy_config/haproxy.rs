@@ -1,3 +1,4 @@
+use super::forged_headers::regex_of_all;
 use super::{FrontEnd, Server, Template, identity_lines, lua, names};
 use crate::{Config, ConfigError};
 
@@ -31,6 +32,7 @@ pub(super) fn haproxy(
     });
     Ok(Template::new(include_str!("haproxy.cfg"))
         .part("APIS", Template::concat(apis))
+        .part("FORGED", Template::new(&regex_of_all()))
         .part("SEND", Template::new(&send))
         .part("SERVER", address)
         .part("TLS", tls)

@@ -1,4 +1,4 @@
-use super::{FrontEnd, Server, Template, identity_lines, names};
+use super::{CERTIFICATE_HEADERS, FrontEnd, Server, Template, identity_lines, names};
 use crate::{Config, ConfigError};
 
 /// A part for the context `http`.
@@ -23,10 +23,14 @@ pub(super) fn nginx(
     });
     let send =
         identity_lines(|header, name| format!("        proxy_set_header {header} ${name};\n"));
+    let forged = CERTIFICATE_HEADERS.iter();
+    let forged = forged.map(|header| format!("        proxy_set_header {header} \"\";\n"));
+    let forged = Template::new(&forged.collect::<String>());
     let apis = config.apis.iter().map(|api| {
         Template::new(include_str!("nginx_api.conf"))
             .part("READ", Template::new(&read))
             .part("SEND", Template::new(&send))
+            .part("FORGED", forged.clone())
             .part("HEADERS", Template::new(HEADERS))
             .part("TLS", tls.clone())
             .value("SCHEME", scheme)

@@ -10,7 +10,7 @@ use crate::stall::decided;
 use crate::support::runtime;
 use crate::tls::check_tls;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use keybound_verify::IDENTITY_HEADERS;
+use keybound_verify::{CERTIFICATE_HEADERS, IDENTITY_HEADERS};
 use requests::{HTTP_2_REQUESTS, PLAIN, REFUSED, REFUSED_OR_SERVED, SERVED};
 
 /// Sends all of them.
@@ -93,11 +93,29 @@ impl Requests<'_> {
                 self.send(&head).await;
             }
         }
+        self.send_certificates().await;
         if self.front.kind.has_http_2 {
             for (authority, host, trailer) in HTTP_2_REQUESTS {
                 self.send_http2(authority, host, trailer).await;
             }
         }
+    }
+
+    /// All headers that name a certificate, in several spellings.
+    async fn send_certificates(&mut self) {
+        let names = CERTIFICATE_HEADERS.iter();
+        let names: Vec<String> = names.map(|name| format!("{name}: spoofed\r\n")).collect();
+        let names = names.concat();
+        let head = |names: &str| format!("GET /end HTTP/1.1\r\nHost: @HOST@\r\n{names}\r\n");
+        let answer = self.send(&head(&names)).await;
+        if !answer.contains(REACHED) {
+            self.wrong.push(format!("certificates: {answer}"));
+        }
+        for names in ["_", "."].map(|separator| names.replace('-', separator)) {
+            self.send(&head(&names)).await;
+        }
+        self.send(&head(&names.to_uppercase().replace("SPOOFED", "spoofed")))
+            .await;
     }
 
     /// Adds the token after the first line, and makes the path unique.
@@ -170,6 +188,8 @@ impl Requests<'_> {
         ["authorization", "upgrade", "forwarded"].contains(name)
             || (*name == "connection" && value.to_ascii_lowercase().contains("keybound"))
             || value.contains(&self.front.other)
+            || names_certificate(name)
+            || (*value == "spoofed" && !name.starts_with("trailer "))
     }
 
     /// That about the request with this in its path, or with none. Earlier ones were refused.
@@ -188,6 +208,13 @@ impl Requests<'_> {
 /// Whether the proxy answered without the daemon.
 fn is_undecided(answer: &str) -> bool {
     answer.starts_with("HTTP/1.1 5")
+}
+
+/// Those of the client and those of the proxy.
+fn names_certificate(name: &str) -> bool {
+    let letters: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    let parts = ["clientcert", "sslclient", "amznmtls"];
+    parts.iter().any(|part| letters.contains(part))
 }
 
 /// What the API gets that names the caller, whatever the spelling.
