@@ -8,7 +8,7 @@ pub(crate) enum Exit {
     Success,
     /// 1: the flow failed; the error names its stage and code.
     Failed,
-    /// 2: wrong usage; nothing was done.
+    /// 2: wrong usage, or a file that is not usable; nothing was done.
     Usage,
     /// The status of the command that `emulator --exec` ran: 128 + N if signal N ended it, 127 if it was not found, 126
     /// if it could not be run.

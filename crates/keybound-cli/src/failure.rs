@@ -1,5 +1,5 @@
 use crate::args::Cli;
-use crate::text::printable_lines;
+use crate::text::{printable_line, printable_lines};
 use crate::{exit::Exit, out, report, usage};
 use clap::CommandFactory as _;
 use clap::error::ErrorKind as Wrong;
@@ -10,6 +10,8 @@ use std::io;
 pub(crate) enum Failure {
     /// Wrong usage. Nothing was done.
     Usage(String),
+    /// A file that is named, or its content, is not usable. Nothing was done.
+    Input(String),
     /// The flow failed.
     Flow(keybound::Error),
     /// The host failed: a port is taken, a disk is full.
@@ -30,12 +32,17 @@ impl Failure {
                 let message = printable_lines(&message);
                 usage::report(command.error(Wrong::ValueValidation, message))
             }
+            // The synopsis of the options would not help.
+            Self::Input(message) => {
+                out::log(&error_line(&message));
+                Exit::Usage
+            }
             Self::Flow(error) => {
                 out::log(&report::error_text(&error));
                 Exit::Failed
             }
             Self::Host(message) => {
-                out::log(&format!("error: {}", crate::text::printable_line(&message)));
+                out::log(&error_line(&message));
                 Exit::Failed
             }
         }
@@ -48,6 +55,10 @@ impl Failure {
             _ => Self::Flow(error),
         }
     }
+}
+
+fn error_line(message: &str) -> String {
+    format!("error: {}", printable_line(message))
 }
 
 impl From<keybound::Error> for Failure {

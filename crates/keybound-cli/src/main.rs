@@ -10,6 +10,7 @@ mod exit;
 mod failure;
 mod json;
 mod out;
+mod output_file;
 mod report;
 mod session;
 mod signals;

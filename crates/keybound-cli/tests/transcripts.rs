@@ -254,12 +254,13 @@ keybound_testing::cases! {
     usage_tls
     usage_two_identities
     usage_unknown
-    usage_workload_identity_unset
     usage_verify_config
     usage_verify_config_value
     usage_verify_engine
+    usage_verify_keys_output
     usage_verify_listen
     usage_verify_reload
+    usage_workload_identity_unset
     verify_config_apache
     verify_config_apache_script
     verify_config_caddy

@@ -442,11 +442,11 @@ fn keys_of_emulated_entra_are_written_for_other_daemons() {
         command.arg(config).arg("--output").arg(fixture.path("pem"));
         support::run(command.args(arguments))
     };
+    fs::create_dir(fixture.path("pem")).unwrap();
     let several = write(&["--format", "pem"]);
     assert_eq!(several.status, Some(2), "{several:?}");
     let problem = "--issuer: the configuration has several issuers";
     assert!(several.stderr.contains(problem), "{several:?}");
-    fs::create_dir(fixture.path("pem")).unwrap();
     let version_1 = issuers
         .iter()
         .find(|issuer| !issuer["issuer"].as_str().unwrap().ends_with("v2.0"))

@@ -42,12 +42,12 @@ fn reload(path: &Path) -> Result<Exit, Failure> {
 /// Reads the configuration of the daemon.
 ///
 /// # Errors
-/// [`Failure::Usage`] if it is not usable.
+/// [`Failure::Input`] if it is not usable.
 fn read_config(path: &Path) -> Result<Config, Failure> {
     Config::read(path).map_err(|error| wrong(path, &error))
 }
 
 fn wrong(path: &Path, what: &dyn std::fmt::Display) -> Failure {
     let path = text::printable_line(&path.to_string_lossy());
-    Failure::Usage(format!("--config {path}: {what}"))
+    Failure::Input(format!("--config {path}: {what}"))
 }

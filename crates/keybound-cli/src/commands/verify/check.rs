@@ -20,7 +20,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
             let pem = read("--certificate", path)?;
             let certificate = X509::from_pem(&pem).and_then(|certificate| certificate.to_der());
             Some(certificate.map_err(|_| {
-                Failure::Usage("--certificate: it is not a certificate in PEM".to_owned())
+                Failure::Input("--certificate: it is not a certificate in PEM".to_owned())
             })?)
         }
     };
@@ -45,11 +45,11 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
 fn authorization(args: &CheckArgs) -> Result<String, Failure> {
     let bytes = match args.token_file.as_os_str() == "-" {
         true => read_bounded(std::io::stdin().lock(), MAX_FILE)
-            .map_err(|error| Failure::Usage(format!("--token-file -: {error}")))?,
+            .map_err(|error| Failure::Input(format!("--token-file -: {error}")))?,
         false => read("--token-file", &args.token_file)?,
     };
     let text = String::from_utf8(bytes)
-        .map_err(|_| Failure::Usage("--token-file: it is not UTF-8".to_owned()))?;
+        .map_err(|_| Failure::Input("--token-file: it is not UTF-8".to_owned()))?;
     let text = text.trim_end_matches(['\r', '\n']);
     Ok(match text.contains(' ') {
         true => text.to_owned(),
@@ -61,7 +61,7 @@ fn authorization(args: &CheckArgs) -> Result<String, Failure> {
 fn read(option: &str, path: &Path) -> Result<Vec<u8>, Failure> {
     regular_file::read(path, MAX_FILE).map_err(|error| {
         let path = printable_line(&path.to_string_lossy());
-        Failure::Usage(format!("{option} {path}: {error}"))
+        Failure::Input(format!("{option} {path}: {error}"))
     })
 }
 

@@ -4,11 +4,12 @@ use super::{out, read_config, wrong};
 use crate::args::{KeyFormat, KeysArgs};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::output_file::{self, replace};
 use crate::session::run_to_end;
 use crate::signals::{self, Signals};
 use crate::text::printable_line;
 use keybound_verify::{Config, FetchedKeys, KeyFile, PublishedKeys, regular_file};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -24,6 +25,14 @@ pub(super) fn run(args: &KeysArgs) -> Result<Exit, Failure> {
     if args.format == KeyFormat::KeyFile && args.issuer.is_some() {
         let problem = "--issuer: a key file has the keys of all issuers";
         return Err(Failure::Usage(problem.to_owned()));
+    }
+    if let Some(output) = &args.output {
+        // Before anything is fetched. Whether it can be written is known later.
+        let checked = match args.format {
+            KeyFormat::Pem => output_file::check_folder(output),
+            KeyFormat::KeyFile | KeyFormat::Jwks => output_file::check(output),
+        };
+        checked.map_err(|error| Failure::Input(output_error(output, &error)))?;
     }
     let mut collector = Collector {
         args,
@@ -150,27 +159,12 @@ impl Collector<'_> {
 }
 
 fn not_written(output: &Path, error: &io::Error) -> Failure {
-    let output = printable_line(&output.to_string_lossy());
-    Failure::Host(format!("--output {output}: {error}"))
+    Failure::Host(output_error(output, error))
 }
 
-/// A reader finds the old content or the new one, and never a part of it.
-fn replace(output: &Path, text: &str) -> io::Result<()> {
-    let folder = match output.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    writeln!(file, "{}", text.trim_end())?;
-    // Public keys, for proxies with other accounts.
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        let permissions = std::fs::Permissions::from_mode(0o644);
-        file.as_file().set_permissions(permissions)?;
-    }
-    file.persist(output)?;
-    Ok(())
+fn output_error(output: &Path, error: &io::Error) -> String {
+    let output = printable_line(&output.to_string_lossy());
+    format!("--output {output}: {error}")
 }
 
 /// As Microsoft advises.

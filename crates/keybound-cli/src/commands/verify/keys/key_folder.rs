@@ -1,5 +1,5 @@
 //! A folder with the keys of one issuer in PEM.
-use super::replace;
+use crate::output_file;
 use keybound_verify::{PublishedKeys, regular_file};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -37,12 +37,12 @@ pub(super) fn write(folder: &Path, published: &PublishedKeys) -> io::Result<()> 
             fetched_at: published.fetched_at(),
             ids,
         };
-        replace(&index, &serde_json::to_string(&content)?)
+        replace(folder, INDEX, &serde_json::to_string(&content)?)
     };
     // Before the files: what is written is deleted later, also if this run does not end.
     write_index(current.union(&earlier).cloned().collect())?;
     for (id, pem) in &keys {
-        replace(&folder.join(format!("{id}.pem")), pem)?;
+        replace(folder, &format!("{id}.pem"), pem)?;
     }
     for id in earlier.difference(&current).filter(|id| is_file_name(id)) {
         match std::fs::remove_file(folder.join(format!("{id}.pem"))) {
@@ -51,6 +51,11 @@ pub(super) fn write(folder: &Path, published: &PublishedKeys) -> io::Result<()> 
         }
     }
     write_index(current)
+}
+
+fn replace(folder: &Path, name: &str, text: &str) -> io::Result<()> {
+    output_file::replace(&folder.join(name), text)
+        .map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))
 }
 
 fn read(index: &Path) -> io::Result<Option<Index>> {
