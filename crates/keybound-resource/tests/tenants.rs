@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use support::{TestClock, issuer};
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn tenant_in_capitals_has_the_keys_of_its_issuer() {
     let entra = Entra::default();
     let api = Api::new(&entra, |builder| {
@@ -27,7 +27,7 @@ async fn tenant_in_capitals_has_the_keys_of_its_issuer() {
 }
 
 /// The administrators of a realm decide about the claims of its tokens.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn issuer_without_a_tenant_in_its_name_issues_tokens_of_its_own_tenant_only() {
     let realm = |name: &str, tenant: &str| {
         let name = format!("https://idp.example/realms/{name}");
@@ -78,7 +78,7 @@ fn issuer_without_a_tenant_is_not_accepted() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn tenant_that_no_longer_exists_does_not_stop_the_others() {
     let entra = Entra::default();
     let gone = "00000003-86f1-41af-91ab-2d7cd011db47";
@@ -112,7 +112,7 @@ async fn tenant_that_no_longer_exists_does_not_stop_the_others() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn verifier_without_any_keys_is_not_ready() {
     let entra = Entra::default();
     entra.0.lock().unwrap().missing.insert(String::new());
@@ -130,7 +130,7 @@ async fn verifier_without_any_keys_is_not_ready() {
     assert_eq!(first.error(), Some(&*expected));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn verifiers_share_the_keys_of_equal_issuers() {
     let entra = Entra::default();
     let shared = SharedKeys::new();
@@ -156,7 +156,7 @@ async fn verifiers_share_the_keys_of_equal_issuers() {
 }
 
 /// At the same age, some are due and others are not.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn replicas_do_not_refresh_together() {
     let entra = Entra::default();
     let clock = TestClock::new();
