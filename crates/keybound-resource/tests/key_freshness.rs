@@ -9,7 +9,7 @@ use serde_json::json;
 use support::discovered::{Api, FakeIssuer, keys, made};
 use tokio::time::Instant;
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn retired_key_is_refused_after_a_night_without_requests() {
     for version in [1, 2] {
         for is_cached in [false, true] {
@@ -28,7 +28,7 @@ async fn retired_key_is_refused_after_a_night_without_requests() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn concurrent_requests_wait_for_the_refresh_of_old_keys() {
     for version in [1, 2] {
         let api = Api::started(&keys(&["any", "second"])).await;
@@ -46,7 +46,7 @@ async fn concurrent_requests_wait_for_the_refresh_of_old_keys() {
 }
 
 /// It was started by a timer, or for another verifier.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn old_keys_verify_nothing_while_a_refresh_runs() {
     let shared = SharedKeys::new();
     let issuer = FakeIssuer::with_keys(&keys(&["any", "second"]));
