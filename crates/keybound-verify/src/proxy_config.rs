@@ -10,7 +10,7 @@ mod template;
 mod traefik;
 
 pub use connection::DaemonConnection;
-pub use forged_headers::CERTIFICATE_HEADERS;
+pub use forged_headers::{ADDRESS_HEADERS, CERTIFICATE_HEADERS};
 
 use crate::check::IDENTITY_HEADERS;
 use crate::{ApiConfig, Config, ConfigError, Engine};

@@ -75,7 +75,7 @@ end
 
 -- What the API gets of the client's headers.
 local function clean(r)
-    -- Those that name a caller or a certificate, however they are spelled: programs read several spellings as one name.
+    -- Those that name a caller, a certificate or an address, however they are spelled: programs read several spellings as one name.
     for name in pairs(r:headers_in_table()) do
         for _, pattern in ipairs(FORGED) do
             if name:lower():find(pattern) then
@@ -108,6 +108,9 @@ function keybound_verify(r)
     end
     if headers["www-authenticate"] then
         r.err_headers_out["WWW-Authenticate"] = headers["www-authenticate"]
+    end
+    if headers["retry-after"] then
+        r.err_headers_out["Retry-After"] = headers["retry-after"]
     end
     if status == 400 or status == 401 or status == 403 then
         return status

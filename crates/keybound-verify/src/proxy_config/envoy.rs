@@ -1,4 +1,4 @@
-use super::forged_headers::regex_of_certificates;
+use super::forged_headers::regex_without_callers;
 use super::{DaemonConnection, FrontEnd, Server, Template, names};
 use crate::{Config, Engine};
 
@@ -41,7 +41,7 @@ pub(super) fn envoy(config: &Config, front: &FrontEnd, server: &Server<'_>) -> T
     });
     Template::new(include_str!("envoy.yaml"))
         .part("APIS", Template::concat(apis))
-        .part("FORGED", Template::new(&regex_of_certificates()))
+        .part("FORGED", Template::new(&regex_without_callers()))
         .part("SERVICE", Template::new(service))
         .part("PROTOCOL", Template::new(protocol))
         .part("FORWARD", Template::new(forward))

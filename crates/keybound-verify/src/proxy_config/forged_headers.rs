@@ -1,5 +1,5 @@
-//! The headers by which a client could name another caller, or another certificate. A proxy that is asked removes them: by what their
-//! names contain, since programs read several spellings as one name.
+//! The headers by which a client could name another caller, another certificate or another address. A proxy that is asked removes them: by
+//! what their names contain, since programs read several spellings as one name.
 
 /// The headers in which proxies and platforms pass on a client certificate, or what they know of it. APIs that trust one of them get
 /// none from the client, and none from the proxy.
@@ -37,19 +37,45 @@ pub const CERTIFICATE_HEADERS: &[&str] = &[
     "x-client-cert",
 ];
 
+/// The headers in which proxies pass on the address of a client, and how it connected. APIs get those of their proxy only.
+pub const ADDRESS_HEADERS: &[&str] = &[
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-forwarded-scheme",
+    "x-forwarded-server",
+    "x-forwarded-ssl",
+    "x-original-forwarded-for",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+];
+
+/// The parts of the names of [`ADDRESS_HEADERS`], as in [`PARTS`].
+static ADDRESS_PARTS: [&str; 3] = [FORWARDED, "real-ip", "client-ip"];
+const FORWARDED: &str = "forwarded";
+
 /// The names with a caller, and those with a certificate. For a hyphen, a name has any character that is neither letter nor digit, or none.
-const PARTS: [&str; 4] = [CALLER, "client-cert", "ssl-client", "amzn-mtls"];
+static PARTS: [&str; 4] = [CALLER, "client-cert", "ssl-client", "amzn-mtls"];
 const CALLER: &str = "keybound";
 
 /// A regular expression for a part of a name in lower case, without the names of callers.
-pub(super) fn regex_of_certificates() -> String {
+pub(super) fn regex_without_callers() -> String {
     let parts = PARTS.iter().filter(|part| **part != CALLER);
-    regex(parts)
+    regex(parts.chain(&ADDRESS_PARTS))
 }
 
-/// The same with the names of callers.
+/// A regular expression for a part of each name.
 pub(super) fn regex_of_all() -> String {
-    regex(PARTS.iter())
+    regex(all_parts())
+}
+
+fn all_parts() -> impl Iterator<Item = &'static &'static str> {
+    PARTS.iter().chain(&ADDRESS_PARTS)
 }
 
 fn regex<'a>(parts: impl Iterator<Item = &'a &'a str>) -> String {
@@ -57,15 +83,23 @@ fn regex<'a>(parts: impl Iterator<Item = &'a &'a str>) -> String {
     parts.join("|")
 }
 
+/// Like [`regex_of_all`] for a proxy that sets `X-Forwarded-…` itself before it asks, in place of those of the client.
+pub(super) fn regex_of_all_but_forwarded() -> String {
+    let parts = regex(all_parts().filter(|part| **part != FORWARDED));
+    format!(
+        "{parts}|[^a-z0-9-]forwarded|forwarded[^a-z0-9-]|original-forwarded|forwarded-(prefix|scheme|ssl)"
+    )
+}
+
 /// Patterns of Lua, as the elements of a table.
 pub(super) fn lua_patterns() -> String {
-    let patterns = PARTS.map(|part| format!("\"{}\"", part.replace('-', "%W?")));
-    patterns.join(", ")
+    let patterns = all_parts().map(|part| format!("\"{}\"", part.replace('-', "%W?")));
+    patterns.collect::<Vec<_>>().join(", ")
 }
 
 /// Parts of names without wildcards in them: with each character that programs read as a hyphen, and with none.
 pub(super) fn spellings() -> impl Iterator<Item = String> {
-    PARTS.into_iter().flat_map(|part| {
+    all_parts().flat_map(|part| {
         let separators = if part.contains('-') {
             &["-", "_", ".", ""][..]
         } else {
@@ -84,7 +118,7 @@ mod tests {
 
     #[test]
     fn each_header_contains_a_part() {
-        for header in [IDENTITY_HEADERS, CERTIFICATE_HEADERS].concat() {
+        for header in [IDENTITY_HEADERS, CERTIFICATE_HEADERS, ADDRESS_HEADERS].concat() {
             let mut spellings = spellings();
             assert!(spellings.any(|part| header.contains(&part)), "{header}");
         }

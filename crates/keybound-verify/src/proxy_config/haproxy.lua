@@ -36,6 +36,10 @@ core.register_action("keybound_verify", { "http-req" }, function(txn, daemon)
     if challenge then
         txn:set_var("txn.keybound_challenge", challenge)
     end
+    local retry = answer and first(answer.headers, "retry-after")
+    if retry then
+        txn:set_var("txn.keybound_retry", retry)
+    end
     for _, name in ipairs(IDENTITY) do
         local value = answer and first(answer.headers, name)
         if value and value ~= "" then

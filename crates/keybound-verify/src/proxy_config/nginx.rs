@@ -1,4 +1,6 @@
-use super::{CERTIFICATE_HEADERS, FrontEnd, Server, Template, identity_lines, names};
+use super::{
+    ADDRESS_HEADERS, CERTIFICATE_HEADERS, FrontEnd, Server, Template, identity_lines, names,
+};
 use crate::{Config, ConfigError};
 
 /// A part for the context `http`.
@@ -23,7 +25,8 @@ pub(super) fn nginx(
     });
     let send =
         identity_lines(|header, name| format!("        proxy_set_header {header} ${name};\n"));
-    let forged = CERTIFICATE_HEADERS.iter();
+    let addresses = ADDRESS_HEADERS.iter().filter(|name| !SET.contains(name));
+    let forged = CERTIFICATE_HEADERS.iter().chain(addresses);
     let forged = forged.map(|header| format!("        proxy_set_header {header} \"\";\n"));
     let forged = Template::new(&forged.collect::<String>());
     let apis = config.apis.iter().map(|api| {
@@ -48,5 +51,7 @@ pub(super) fn nginx(
         .value("LISTEN", &listen))
 }
 
+/// The headers that nginx sets itself.
+const SET: [&str; 3] = ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
 /// nginx then drops headers whose names have other characters than letters, digits and hyphens.
 const HEADERS: &str = "    ignore_invalid_headers on;\n    underscores_in_headers off;\n";

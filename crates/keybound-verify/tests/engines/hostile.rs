@@ -10,8 +10,9 @@ use crate::stall::decided;
 use crate::support::runtime;
 use crate::tls::check_tls;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use keybound_verify::{CERTIFICATE_HEADERS, IDENTITY_HEADERS};
+use keybound_verify::{ADDRESS_HEADERS, CERTIFICATE_HEADERS, IDENTITY_HEADERS};
 use requests::{HTTP_2_REQUESTS, PLAIN, REFUSED, REFUSED_OR_SERVED, SERVED};
+use std::net::IpAddr;
 
 /// Sends all of them.
 ///
@@ -93,7 +94,8 @@ impl Requests<'_> {
                 self.send(&head).await;
             }
         }
-        self.send_certificates().await;
+        self.send_all_of(CERTIFICATE_HEADERS).await;
+        self.send_all_of(ADDRESS_HEADERS).await;
         if self.front.kind.has_http_2 {
             for (authority, host, trailer) in HTTP_2_REQUESTS {
                 self.send_http2(authority, host, trailer).await;
@@ -101,15 +103,15 @@ impl Requests<'_> {
         }
     }
 
-    /// All headers that name a certificate, in several spellings.
-    async fn send_certificates(&mut self) {
-        let names = CERTIFICATE_HEADERS.iter();
+    /// All of these headers at once, in several spellings.
+    async fn send_all_of(&mut self, names: &[&str]) {
+        let names = names.iter();
         let names: Vec<String> = names.map(|name| format!("{name}: spoofed\r\n")).collect();
         let names = names.concat();
         let head = |names: &str| format!("GET /end HTTP/1.1\r\nHost: @HOST@\r\n{names}\r\n");
         let answer = self.send(&head(&names)).await;
         if !answer.contains(REACHED) {
-            self.wrong.push(format!("certificates: {answer}"));
+            self.wrong.push(format!("{names:?}: {answer}"));
         }
         for names in ["_", "."].map(|separator| names.replace('-', separator)) {
             self.send(&head(&names)).await;
@@ -175,6 +177,13 @@ impl Requests<'_> {
         let hosts: Vec<_> = headers.iter().filter(|(name, _)| *name == "host").collect();
         if hosts != [&("host", &*self.front.host)] {
             return Some(format!("the host is {hosts:?}"));
+        }
+        let addresses = headers
+            .iter()
+            .filter(|(name, _)| *name == "x-forwarded-for");
+        let addresses: Vec<_> = addresses.map(|(_, value)| value.parse()).collect();
+        if !matches!(addresses[..], [Ok(IpAddr::V4(address))] if address.is_loopback()) {
+            return Some(format!("the client's addresses are {addresses:?}"));
         }
         if let Some((name, value)) = headers.iter().find(|header| self.is_forbidden(header)) {
             return Some(format!("the API gets {name}: {value}"));

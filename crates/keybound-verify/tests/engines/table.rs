@@ -3,7 +3,7 @@ use crate::client::Client;
 use crate::engine::{Engine, EngineKind};
 use crate::stall::decided;
 use crate::support::{Table, host_of, runtime};
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use keybound_testing::attacks::{AttackCase, CLIENT, TestIssuer, Verdict, cases};
 use keybound_verify::{Config, Daemon, DecisionLog, IDENTITY_HEADERS};
@@ -146,6 +146,12 @@ fn verdict(kind: &EngineKind, case: &AttackCase, response: &Response<String>) ->
     };
     let reason = header("x-keybound-reason").filter(|_| kind.names_reason);
     let challenge = header(WWW_AUTHENTICATE.as_str());
+    // For Envoy by HTTP, this status of the daemon is an error, and the answer its own.
+    let is_decided = reason.is_some() || !kind.names_reason;
+    if is_decided && response.status() == 503 {
+        let after = header(RETRY_AFTER.as_str());
+        assert!(after.is_some(), "{}: no Retry-After", kind.name);
+    }
     // What the proxy itself refuses has no reason.
     let names_reason = reason.is_some();
     let verdict = Verdict::refused(response.status().as_u16(), reason, challenge);
