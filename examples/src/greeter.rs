@@ -54,7 +54,7 @@ impl Greeter {
         }
         let (context, ca_pem) = server_tls::server(b"\x02h2")?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let listener = MtlsListener::new(listener, OpensslServer::new(context))?;
+        let listener = MtlsListener::new(listener, OpensslServer::new(context)?)?;
         let url = format!("https://localhost:{}", listener.local_addr()?.port());
         let layer = MtlsPopLayer::new(verifier, ConnectionPeer::new()).grpc();
         let server = Server::builder().layer(layer).add_service(Greet);

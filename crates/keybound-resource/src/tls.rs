@@ -6,8 +6,14 @@ mod openssl_server;
 #[cfg(feature = "rustls")]
 mod rustls_server;
 
-pub use listener::{HandshakeFuture, MtlsListener, MtlsStream, TlsServer};
+pub use listener::{Encrypted, HandshakeFuture, MtlsListener, MtlsStream, TlsServer};
 #[cfg(feature = "openssl")]
-pub use openssl_server::{OpensslServer, request_any_client_certificate};
+pub use openssl_server::{NoCertificateRequest, OpensslServer, request_any_client_certificate};
 #[cfg(feature = "rustls")]
 pub use rustls_server::{AnyClientCertificate, RustlsServer};
+
+// Their types are in the signatures.
+#[cfg(feature = "openssl")]
+pub use openssl;
+#[cfg(feature = "rustls")]
+pub use rustls;

@@ -97,7 +97,7 @@ async fn silent_connections_do_not_delay_others() {
     let (_end, ended) = std::sync::mpsc::channel::<()>();
     tokio::task::spawn_blocking(move || ended.recv());
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let server = OpensslServer::new(openssl_context(b"\x08http/1.1"));
+    let server = OpensslServer::new(openssl_context(b"\x08http/1.1")).unwrap();
     let address = serve(MtlsListener::with_max_handshakes(tcp, server, 16).unwrap());
     // Slow, but of another address than the silent ones.
     let patient = TcpStream::connect(address).await.unwrap();
@@ -117,6 +117,14 @@ async fn silent_connections_do_not_delay_others() {
     let patient = handshake(patient, Some("client"), SslVersion::TLS1_3, b"\x08http/1.1").await;
     let patient = patient.unwrap();
     assert_eq!(request(patient, "/orders", Some(token())).await.0, 200);
+}
+
+#[test]
+fn context_that_requests_no_certificate_is_refused() {
+    let context = SslContext::builder(SslMethod::tls_server()).unwrap();
+    let error = OpensslServer::new(context.build()).unwrap_err();
+    let expected = "the TLS context does not request client certificates";
+    assert_eq!(error.to_string(), expected);
 }
 
 #[tokio::test]
@@ -251,7 +259,7 @@ async fn openssl_listener() -> MtlsListener {
 async fn openssl_listener_for(protocol: &'static [u8]) -> (MtlsListener, SocketAddr) {
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = tcp.local_addr().unwrap();
-    let server = OpensslServer::new(openssl_context(protocol));
+    let server = OpensslServer::new(openssl_context(protocol)).unwrap();
     (MtlsListener::new(tcp, server).unwrap(), address)
 }
 

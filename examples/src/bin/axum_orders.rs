@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     verifier.fetch_due_keys().await;
     let (context, ca_pem) = server_tls::server(b"\x08http/1.1")?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let listener = MtlsListener::new(listener, OpensslServer::new(context))?;
+    let listener = MtlsListener::new(listener, OpensslServer::new(context)?)?;
     let url = format!("https://localhost:{}/orders", listener.local_addr()?.port());
     tokio::spawn(serve(listener, verifier));
 

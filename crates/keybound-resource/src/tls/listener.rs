@@ -15,6 +15,21 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 /// The server side of TLS, of one library.
+///
+/// ```
+/// use keybound_resource::tls::{Encrypted, HandshakeFuture, TlsServer};
+/// use std::sync::Arc;
+/// use tokio::net::TcpStream;
+///
+/// /// For a test: no TLS, and no certificate.
+/// struct Plain;
+///
+/// impl TlsServer for Plain {
+///     fn handshake(self: Arc<Self>, stream: TcpStream) -> HandshakeFuture {
+///         Box::pin(async { Ok((Box::new(stream) as Box<dyn Encrypted>, None)) })
+///     }
+/// }
+/// ```
 pub trait TlsServer: Send + Sync + 'static {
     /// Performs a handshake.
     fn handshake(self: Arc<Self>, stream: TcpStream) -> HandshakeFuture;
@@ -42,6 +57,9 @@ impl MtlsListener {
     ///
     /// # Errors
     /// If the listener has no address.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn new(listener: TcpListener, server: impl TlsServer) -> io::Result<Self> {
         Self::with_max_handshakes(listener, server, MAX_HANDSHAKES)
     }
@@ -50,6 +68,9 @@ impl MtlsListener {
     ///
     /// # Errors
     /// If the listener has no address.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn with_max_handshakes(
         listener: TcpListener,
         server: impl TlsServer,

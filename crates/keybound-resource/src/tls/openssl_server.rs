@@ -13,10 +13,21 @@ pub struct OpensslServer(SslContext);
 
 impl OpensslServer {
     /// A server with a context that [requests client certificates](request_any_client_certificate).
-    pub fn new(context: SslContext) -> Self {
-        Self(context)
+    ///
+    /// # Errors
+    /// If it requests none: all requests would be refused.
+    pub fn new(context: SslContext) -> Result<Self, NoCertificateRequest> {
+        match context.verify_mode().contains(SslVerifyMode::PEER) {
+            true => Ok(Self(context)),
+            false => Err(NoCertificateRequest(())),
+        }
     }
 }
+
+/// A TLS server would not request the client's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the TLS context does not request client certificates")]
+pub struct NoCertificateRequest(());
 
 impl TlsServer for OpensslServer {
     fn handshake(self: Arc<Self>, stream: TcpStream) -> HandshakeFuture {

@@ -13,7 +13,11 @@ use tokio_rustls::TlsAcceptor;
 pub struct RustlsServer(TlsAcceptor);
 
 impl RustlsServer {
-    /// A server with a configuration whose client verifier is [`AnyClientCertificate`], or one that also verifies the issuer.
+    /// A server with a configuration whose client verifier is [`AnyClientCertificate`], or one that also verifies the issuer. rustls does
+    /// not tell whether it has one: with `with_no_client_auth`, no certificate is requested, and all requests are refused.
+    ///
+    /// rustls resumes sessions as the configuration says, by default some of the last ones: a resumed one has the certificate of its
+    /// first handshake, whose validity is checked with each request. OpenSSL's server resumes none.
     pub fn new(config: Arc<ServerConfig>) -> Self {
         Self(config.into())
     }

@@ -58,7 +58,7 @@ fn through_server(way: &str, path: &str, grpc: bool, serve: impl FnOnce(MtlsList
     let address = runtime.block_on(async {
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = tcp.local_addr().unwrap();
-        serve(MtlsListener::new(tcp, OpensslServer::new(server_context())).unwrap());
+        serve(MtlsListener::new(tcp, OpensslServer::new(server_context()).unwrap()).unwrap());
         address
     });
     let mut client = Client::new(address);

@@ -58,7 +58,8 @@ fn server(config: &TlsConfig) -> Result<OpensslServer, ConfigError> {
     set.and_then(|()| acceptor.check_private_key())
         .map_err(|_| key.wrong("it is not the key of the certificate"))?;
     request_any_client_certificate(&mut acceptor).map_err(failed)?;
-    Ok(OpensslServer::new(acceptor.build().into_context()))
+    OpensslServer::new(acceptor.build().into_context())
+        .map_err(|error| ConfigError::new(format!("[listen.tls]: {error}")))
 }
 
 /// A file, which is named in errors.
