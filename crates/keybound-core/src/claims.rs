@@ -31,6 +31,11 @@ impl Claims {
         }
         Ok(Self(claims))
     }
+
+    /// The JSON text, on one line.
+    pub fn to_json(&self) -> String {
+        Value::Object(self.0.clone()).to_string()
+    }
 }
 
 impl fmt::Debug for Claims {

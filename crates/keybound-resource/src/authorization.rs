@@ -14,6 +14,9 @@ enum Values<'a> {
 }
 
 impl<'a> Authorization<'a> {
+    /// There is no such header.
+    pub const NONE: Authorization<'static> = Authorization(Values::None);
+
     /// The values of all headers of that name. More than one is [refused](Reason::AuthorizationRepeated).
     pub fn from_values<V: AsRef<[u8]> + ?Sized + 'a>(
         values: impl IntoIterator<Item = &'a V>,

@@ -108,7 +108,7 @@ pub enum ExtractError {
     #[error("the handler is not below a layer that verifies tokens")]
     NoLayer,
     /// The caller lacks what the handler requires.
-    #[error("{0}")]
+    #[error(transparent)]
     Refused(Refusal),
 }
 

@@ -12,6 +12,16 @@ pub trait Clock: Send + Sync + 'static {
     fn monotonic(&self) -> Duration;
 }
 
+impl<T: Clock + ?Sized> Clock for Arc<T> {
+    fn wall(&self) -> Duration {
+        (**self).wall()
+    }
+
+    fn monotonic(&self) -> Duration {
+        (**self).monotonic()
+    }
+}
+
 /// The clocks of the system, with a resolution of milliseconds.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]

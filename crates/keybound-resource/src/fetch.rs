@@ -1,6 +1,7 @@
 //! A fetcher of the issuers' keys.
 use crate::{FetchError, FetchFuture, KeyFetcher};
 use http::{Request, StatusCode};
+pub use keybound_core::tls::Host;
 use keybound_transport::{HttpsClient, RequestBody};
 pub use keybound_transport::{
     HttpsSettings, ProxyConfig, TlsEngine, TlsVersions, TrustAnchors, VersionPolicy,

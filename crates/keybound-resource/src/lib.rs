@@ -1,9 +1,44 @@
 //! The resource's side of mTLS proof-of-possession: verifies access tokens of Microsoft Entra ID that are bound to a client
 //! certificate (RFC 8705), and compares the binding with the certificate of the connection.
 //!
-//! The core is synchronous and does no I/O: a [`Verifier`] has a policy, keys and a cache; [`Verifier::verify`] takes the header
+//! The core is synchronous and does no I/O: a [`Verifier`] has a policy, keys and a cache; [`Verifier::verify`] takes the headers
 //! `Authorization` and the [`ClientCertificate`] of the connection, and returns the [`Caller`] or a [`Refusal`] with its status and
 //! challenge.
+//!
+//! ```
+//! use keybound_resource::{Authorization, ClientCertificate, Guid, KeySet, Keys, Verifier};
+//! # type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+//!
+//! fn verifier(key_set: &[u8]) -> Result<Verifier> {
+//!     let tenant = Guid::parse("72f988bf-86f1-41af-91ab-2d7cd011db47").ok_or("not a GUID")?;
+//!     Ok(Verifier::builder()
+//!         .audience("api://orders.contoso.com")
+//!         .tenant(tenant)
+//!         .keys(Keys::fixed(KeySet::parse(key_set)?))
+//!         .build()?)
+//! }
+//!
+//! /// The response to a request: all values of its headers `Authorization`, and the certificate of its connection.
+//! fn respond(verifier: &Verifier, authorization: &[&str], certificate: &ClientCertificate) -> (u16, String) {
+//!     let authorization = Authorization::from_values(authorization.iter().copied());
+//!     match verifier.verify(authorization, certificate) {
+//!         Ok(caller) => (200, format!("hello {}", caller.client())),
+//!         Err(refusal) => (refusal.status(), refusal.challenge().unwrap_or_default()),
+//!     }
+//! }
+//! ```
+//!
+//! The guide [Accept mtls_pop tokens in ten minutes](https://github.com/keybound/keybound/blob/main/docs/resource.md) describes servers with
+//! axum and tonic, APIs behind a proxy, all settings, and what is verified.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `tokio` | `Verifier::authenticate`, which refreshes the issuers' keys in tasks of tokio |
+//! | `fetch` | `fetch::HttpsKeyFetcher`, which fetches the issuers' keys |
+//! | `tower` | `tower::MtlsPopLayer`, and the sources of client certificates: the connection, or the header of a proxy |
+//! | `axum` | extractors for the caller and for roles, and `axum::serve` with client certificates |
+//! | `tonic` | tonic's server with client certificates |
+//! | `rustls`, `openssl` | TLS servers that request a client certificate of any issuer; `tls` is what they share |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
@@ -50,7 +85,7 @@ pub use client_certificate::{CertificateError, ClientCertificate, ConnectionCert
 pub use clock::{Clock, SystemClock};
 pub use continuous_access::{AccessDecision, ContinuousAccess};
 pub use issuer::{Issuer, TokenVersion};
-pub use keybound_core::{Certificate, Cloud, Guid, X5tS256};
+pub use keybound_core::{Certificate, Claims, Cloud, Guid, Thumbprints, X5tS256};
 pub use keys::{
     FetchError, FetchFuture, KeyFetcher, KeyFile, KeyFileError, KeyRefresh, KeySet, KeySetError,
     KeyStatus, Keys, PublishedKeys, SharedKeys,
@@ -58,6 +93,12 @@ pub use keys::{
 pub use reason::Reason;
 pub use refusal::Refusal;
 pub use verifier::{BuildError, Verifier, VerifierBuilder};
+
+/// The errors of [`Certificate`], [`Claims`], [`Cloud`] and the settings of the fetcher.
+pub mod errors {
+    pub use keybound_core::tls::{TransportError, TransportErrorKind};
+    pub use keybound_core::{BoxError, Error, ErrorKind, Result, ServiceError, Stage};
+}
 
 #[cfg(all(doctest, feature = "axum", feature = "fetch", feature = "openssl"))]
 #[doc = include_str!("../../../docs/resource.md")]

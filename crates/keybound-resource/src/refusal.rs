@@ -1,5 +1,5 @@
 use crate::keys::{KeyRefresh, RunningRefresh};
-use crate::{Reason, Schemes};
+use crate::{Claims, Reason, Schemes};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt;
@@ -34,8 +34,8 @@ impl Refusal {
         }
     }
 
-    pub(crate) fn with_claims(mut self, claims: String) -> Self {
-        self.claims = Some(claims);
+    pub(crate) fn with_claims(mut self, claims: &Claims) -> Self {
+        self.claims = Some(claims.to_json());
         self
     }
 
@@ -81,6 +81,7 @@ impl Refusal {
 
     /// The refresh of the issuer's keys with which the request may succeed, if it is due: see [`KeyRefresh`]. It is returned to
     /// one caller only.
+    #[must_use = "the refresh is cancelled if it is dropped"]
     pub fn take_key_refresh(&mut self) -> Option<KeyRefresh> {
         self.key_refresh.take()
     }

@@ -60,7 +60,7 @@ impl<C: CertificateSource, S> Layer<S> for MtlsPopLayer<C> {
 
     fn layer(&self, inner: S) -> MtlsPop<C, S> {
         MtlsPop {
-            layer: self.clone(),
+            layer: Arc::new(self.clone()),
             inner,
         }
     }
@@ -69,7 +69,8 @@ impl<C: CertificateSource, S> Layer<S> for MtlsPopLayer<C> {
 /// The service of a [`MtlsPopLayer`].
 #[derive(Clone)]
 pub struct MtlsPop<C, S> {
-    layer: MtlsPopLayer<C>,
+    /// Each request has a copy.
+    layer: Arc<MtlsPopLayer<C>>,
     inner: S,
 }
 
@@ -93,7 +94,7 @@ where
         // The one that is ready; the clone takes its place.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
-        let layer = self.layer.clone();
+        let layer = Arc::clone(&self.layer);
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
             match layer.verify(&parts).await {
@@ -139,18 +140,22 @@ pub fn http_response<R: Default>(refusal: &Refusal) -> Response<R> {
 
 /// The response to a refused request of gRPC: headers only.
 pub fn grpc_response<R: Default>(refusal: &Refusal) -> Response<R> {
-    let code: u16 = match refusal.status() {
-        403 => 7,
-        503 => 14,
-        _ => 16,
-    };
     let mut response = refused(refusal);
     let headers = response.headers_mut();
     let message = refusal.reason().description();
     headers.insert("content-type", HeaderValue::from_static("application/grpc"));
-    headers.insert("grpc-status", code.into());
+    headers.insert("grpc-status", grpc_code(refusal).into());
     headers.insert("grpc-message", HeaderValue::from_static(message));
     response
+}
+
+/// The status of gRPC for a refusal: PERMISSION_DENIED, UNAVAILABLE or UNAUTHENTICATED.
+pub(crate) fn grpc_code(refusal: &Refusal) -> u16 {
+    match refusal.status() {
+        403 => 7,
+        503 => 14,
+        _ => 16,
+    }
 }
 
 fn refused<R: Default>(refusal: &Refusal) -> Response<R> {

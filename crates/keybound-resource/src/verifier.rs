@@ -41,7 +41,8 @@ impl Verifier {
     }
 
     /// Verifies the token of a request and its binding to the client certificate of the request's connection. Nothing is read but
-    /// the `Authorization` header: neither the query nor the body may contain the token.
+    /// the `Authorization` header: neither the query nor the body may contain the token. The values of all such headers are passed
+    /// ([`Authorization::from_values`]), so that a second one is refused.
     ///
     /// It neither blocks nor does I/O. Where the issuer's keys are missing, the refusal has a [refresh](Refusal::take_key_refresh), after
     /// which the request may succeed.
@@ -56,13 +57,14 @@ impl Verifier {
         let caller = self
             .0
             .verify(authorization.into(), certificate.into())
-            .map_err(|rejection| self.refusal(rejection))?;
+            .map_err(|rejection| self.refusal_of(rejection))?;
         self.check_access(&caller)?;
         Ok(caller)
     }
 
     /// The refresh of an issuer's keys that is due because of their age, if any: to be called from time to time, such as for each
     /// request, and to be spawned.
+    #[must_use = "the refresh is cancelled if it is dropped"]
     pub fn due_key_refresh(&self) -> Option<KeyRefresh> {
         self.0.keys.due()
     }
@@ -83,6 +85,12 @@ impl Verifier {
         self.0.cache.as_ref().map_or(0, Cache::bytes)
     }
 
+    /// The refusal of a request by a rule of the resource itself, with the challenge of this verifier: such as for
+    /// [`Reason::RoleMissing`], where one method of an API requires a role.
+    pub fn refusal(&self, reason: Reason) -> Refusal {
+        Refusal::new(reason, &self.0.challenge)
+    }
+
     /// For refusals of an API that requires more of a caller.
     #[cfg(feature = "tower")]
     pub(crate) fn challenge_parameters(&self) -> Arc<ChallengeParameters> {
@@ -94,20 +102,19 @@ impl Verifier {
         let Some(access) = &self.0.continuous_access else {
             return Ok(());
         };
-        let refused = |reason| Refusal::new(reason, &self.0.challenge);
         match access.decide(caller) {
             AccessDecision::Allow => Ok(()),
-            AccessDecision::RequireClaims(claims) if caller.supports_claims_challenges => {
-                Err(refused(Reason::InsufficientClaims).with_claims(claims))
-            }
+            AccessDecision::RequireClaims(claims) if caller.supports_claims_challenges => Err(self
+                .refusal(Reason::InsufficientClaims)
+                .with_claims(&claims)),
             AccessDecision::RequireClaims(_) | AccessDecision::Revoke => {
-                Err(refused(Reason::AccessRevoked))
+                Err(self.refusal(Reason::AccessRevoked))
             }
         }
     }
 
-    fn refusal(&self, Rejection { reason, keys }: Rejection) -> Refusal {
-        let refusal = Refusal::new(reason, &self.0.challenge);
+    fn refusal_of(&self, Rejection { reason, keys }: Rejection) -> Refusal {
+        let refusal = self.refusal(reason);
         match keys {
             None => refusal,
             Some(keys) => {

@@ -3,13 +3,18 @@
 
 mod support;
 
+use keybound_resource::tower::grpc_response;
 use keybound_resource::{
-    BuildError, CertificateRules, FetchError, FetchFuture, Guid, Issuer, KeyFetcher, Keys,
-    TokenVersion, Verifier, VerifierBuilder,
+    AccessDecision, BuildError, Caller, CertificateRules, ClientCertificate, ContinuousAccess,
+    FetchError, FetchFuture, Guid, Issuer, KeyFetcher, Keys, Reason, TokenVersion, Verifier,
+    VerifierBuilder,
 };
-use keybound_testing::attacks::{OTHER_TENANT, RESOURCE, TENANT};
+use keybound_testing::attacks::{OTHER_TENANT, RESOURCE, TENANT, TokenRecipe};
 use std::error::Error as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use support::TestClock;
 
 #[test]
 fn an_empty_list_or_text_is_no_rule_that_everybody_meets() {
@@ -196,6 +201,72 @@ fn values_out_of_range_are_errors() {
         error,
         "the text \"a\\\"b\" of the challenge is not printable ASCII without quotes and backslashes"
     );
+}
+
+/// The owner keeps them to revoke access, to move the time, and to see what is fetched.
+#[test]
+fn hook_clock_and_fetcher_can_be_shared() {
+    let (revoked, clock) = (Arc::new(Revoked::default()), Arc::new(TestClock::new()));
+    let builder = complete().clock(Arc::clone(&clock));
+    let verifier = builder.continuous_access(Arc::clone(&revoked)).build();
+    let verifier = verifier.unwrap();
+    let token = TokenRecipe::default().make(support::issuer());
+    let der = support::issuer().certificates.der("client").unwrap();
+    let certificate = ClientCertificate::from_der(&der).unwrap();
+    let verify = || {
+        let header = format!("mtls_pop {token}");
+        let verified = verifier.verify(&*header, &certificate);
+        verified.map(drop).map_err(|refusal| refusal.reason())
+    };
+    assert_eq!(verify(), Ok(()));
+    revoked.0.store(true, Ordering::Relaxed);
+    assert_eq!(verify(), Err(Reason::AccessRevoked));
+    clock.advance(24 * 3600 - 1);
+    assert_eq!(verify(), Err(Reason::TokenExpired));
+    let keys = Keys::discovered(Arc::new(NoKeys));
+    complete().keys(keys).build().unwrap();
+}
+
+#[test]
+fn refusal_by_a_rule_of_the_resource_has_the_challenge_of_the_verifier() {
+    let verifier = complete().challenge_resource("api://orders").build();
+    let refusal = verifier.unwrap().refusal(Reason::RoleMissing);
+    assert_eq!(refusal.status(), 403);
+    assert_eq!(
+        refusal.challenge().as_deref(),
+        Some(
+            "mtls_pop realm=\"\", resource=\"api://orders\", error=\"insufficient_scope\", error_description=\"the token lacks a required role\""
+        )
+    );
+}
+
+/// As that of the layer.
+#[test]
+fn refusal_by_a_method_of_grpc_has_a_challenge() {
+    let verifier = complete().build().unwrap();
+    for reason in Reason::ALL {
+        let by_layer = grpc_response::<()>(&verifier.refusal(*reason));
+        let by_layer = tonic::Status::from_header_map(by_layer.headers()).unwrap();
+        let status = tonic::Status::from(verifier.refusal(*reason));
+        assert_eq!(status.code(), by_layer.code(), "{reason:?}");
+        assert_eq!(status.message(), by_layer.message());
+        let challenge = |status: &tonic::Status| status.metadata().get("www-authenticate").cloned();
+        assert_eq!(challenge(&status), challenge(&by_layer), "{reason:?}");
+        let has_challenge = *reason != Reason::KeysUnavailable;
+        assert_eq!(challenge(&status).is_some(), has_challenge, "{reason:?}");
+    }
+}
+
+#[derive(Default)]
+struct Revoked(AtomicBool);
+
+impl ContinuousAccess for Revoked {
+    fn decide(&self, _: &Caller) -> AccessDecision {
+        match self.0.load(Ordering::Relaxed) {
+            true => AccessDecision::Revoke,
+            false => AccessDecision::Allow,
+        }
+    }
 }
 
 fn complete() -> VerifierBuilder {

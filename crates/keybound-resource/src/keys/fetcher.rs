@@ -1,5 +1,6 @@
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 
 /// Fetches the issuers' documents over HTTPS.
 ///
@@ -7,6 +8,12 @@ use std::pin::Pin;
 pub trait KeyFetcher: Send + Sync + 'static {
     /// Fetches the body of the response with status 200 from an `https` URL.
     fn fetch<'a>(&'a self, url: &'a str) -> FetchFuture<'a>;
+}
+
+impl<T: KeyFetcher + ?Sized> KeyFetcher for Arc<T> {
+    fn fetch<'a>(&'a self, url: &'a str) -> FetchFuture<'a> {
+        (**self).fetch(url)
+    }
 }
 
 /// The result of [`KeyFetcher::fetch`].

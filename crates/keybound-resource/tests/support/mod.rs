@@ -5,8 +5,8 @@
 pub mod discovered;
 
 use keybound_resource::{
-    AccessDecision, Caller, CertificateRules, Clock, ContinuousAccess, Guid, KeySet, Keys, Schemes,
-    Verifier, VerifierBuilder,
+    AccessDecision, Caller, CertificateRules, Claims, Clock, ContinuousAccess, Guid, KeySet, Keys,
+    Schemes, Verifier, VerifierBuilder,
 };
 use keybound_testing::attacks::{PolicyOfCase, TestIssuer, fixed_now};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -106,7 +106,7 @@ pub fn builder(policy: &PolicyOfCase, clock: &TestClock) -> VerifierBuilder {
         builder = builder.keys(Keys::discovered(Unreachable));
     }
     if let Some(claims) = &policy.require_claims {
-        builder = builder.continuous_access(RequireClaims(claims.clone()));
+        builder = builder.continuous_access(RequireClaims(Claims::parse(claims).unwrap()));
     }
     builder
 }
@@ -117,7 +117,7 @@ pub fn fixed_keys() -> Keys {
     Keys::fixed(KeySet::parse(keys.as_bytes()).unwrap())
 }
 
-struct RequireClaims(String);
+struct RequireClaims(Claims);
 
 impl ContinuousAccess for RequireClaims {
     fn decide(&self, _: &Caller) -> AccessDecision {

@@ -6,8 +6,8 @@
 pub mod envoy;
 
 use keybound_resource::{
-    AccessDecision, Caller, Clock, ContinuousAccess, FetchError, FetchFuture, KeyFetcher, Keys,
-    VerifierBuilder,
+    AccessDecision, Caller, Claims, Clock, ContinuousAccess, FetchError, FetchFuture, KeyFetcher,
+    Keys, VerifierBuilder,
 };
 use keybound_testing::attacks::{AttackCase, PolicyOfCase, TestIssuer, cases};
 use keybound_verify::{Config, Daemon, DecisionLog, Extend};
@@ -100,7 +100,7 @@ impl Table {
                 builder = builder.keys(Keys::discovered(Unreachable));
             }
             if let Some(claims) = &policy.require_claims {
-                builder = builder.continuous_access(RequireClaims(claims.clone()));
+                builder = builder.continuous_access(RequireClaims(Claims::parse(claims).unwrap()));
             }
             builder
         })
@@ -170,7 +170,7 @@ impl Clock for FixedClock {
     }
 }
 
-struct RequireClaims(String);
+struct RequireClaims(Claims);
 
 impl ContinuousAccess for RequireClaims {
     fn decide(&self, _: &Caller) -> AccessDecision {
