@@ -78,7 +78,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: &'static [Self] = &[
         Self::TokenMissing,
         Self::AuthorizationRepeated,
         Self::AuthorizationMalformed,

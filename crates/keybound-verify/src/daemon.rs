@@ -52,7 +52,7 @@ pub enum StartError {
     Config(#[from] ConfigError),
     /// It cannot listen.
     #[error("cannot listen on {0}")]
-    Listen(String),
+    Listen(io::Error),
 }
 
 impl Daemon {
@@ -68,16 +68,17 @@ impl Daemon {
         extend: Arc<Extend>,
         load: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
-        let cannot_listen = |error: io::Error| StartError::Listen(error.to_string());
         let metrics = Arc::new(Metrics::default());
         let mut apis = Apis::build(&config, &metrics, &*extend, None)?;
         let tls = config.listen.tls.as_ref();
         let tls = tls.map(CurrentTls::read).transpose()?;
         let (listener, trusted) = Listener::bind(&config.listen, tls.as_ref(), &metrics)
             .await
-            .map_err(cannot_listen)?;
+            .map_err(StartError::Listen)?;
         let admin = match &config.admin {
-            Some(admin) => Listener::bind_admin(admin).await.map_err(cannot_listen)?,
+            Some(admin) => Listener::bind_admin(admin)
+                .await
+                .map_err(StartError::Listen)?,
             None => Vec::new(),
         };
         apis.start_refreshes();

@@ -25,7 +25,7 @@ pub enum Engine {
 
 impl Engine {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: &'static [Self] = &[
         Self::Envoy,
         Self::EnvoyHttp,
         Self::Nginx,

@@ -179,7 +179,8 @@ mod tests {
     #[test]
     fn form_has_its_own_reasons_only() {
         let of_form = Reason::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .filter(|reason| step_of(*reason) == "form");
         let codes: Vec<_> = of_form.map(Reason::code).collect();
         let expected = [

@@ -11,6 +11,7 @@ use std::sync::Arc;
 ///
 /// [`run`](Self::run) must be spawned as a separate task: if a request that caused it could cancel it, the keys would not
 /// be refreshed for some minutes. One that is dropped while it runs has failed; one that is dropped before may be started again.
+#[must_use = "it is cancelled if it is dropped"]
 pub struct KeyRefresh(Option<Parts>);
 
 struct Parts {

@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Discovered keys that verifiers share: those of an issuer are fetched once for all, and a verifier that replaces another one has
-/// keys at once. Clones share the same keys. Keys with another [maximum age](super::Keys::max_age) are others.
+/// keys at once. Clones share the same keys. They are fetched by the verifier whose refresh starts first, with its fetcher and clock: share
+/// them between verifiers that trust the same servers only. Keys with another [maximum age](super::Keys::max_age) are others.
 #[derive(Clone, Default)]
 pub struct SharedKeys(Arc<Mutex<Known>>);
 

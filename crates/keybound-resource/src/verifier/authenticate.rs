@@ -13,6 +13,9 @@ impl Verifier {
     ///
     /// # Errors
     /// The response to send instead of the resource's.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, if keys are due.
     pub async fn authenticate<'a>(
         &self,
         authorization: impl Into<Authorization<'a>>,
@@ -35,6 +38,9 @@ impl Verifier {
     /// Fetches the keys that are due, each issuer's once and some concurrently: for the start of a program, before it accepts requests.
     /// Keys that another task fetches already are waited for. Failures are logged; [`has_keys`](Self::has_keys) returns whether the
     /// verifier is ready then.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn fetch_due_keys(&self) {
         let mut due = self.0.keys.all_due().into_iter();
         let mut running = JoinSet::new();
