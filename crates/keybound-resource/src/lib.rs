@@ -97,7 +97,9 @@ pub use verifier::{BuildError, Verifier, VerifierBuilder};
 /// The errors of [`Certificate`], [`Claims`], [`Cloud`] and the settings of the fetcher.
 pub mod errors {
     pub use keybound_core::tls::{TransportError, TransportErrorKind};
-    pub use keybound_core::{BoxError, Error, ErrorKind, Result, ServiceError, Stage};
+    pub use keybound_core::{
+        BoxError, Error, ErrorKind, Result, SecretString, ServiceError, Stage,
+    };
 }
 
 #[cfg(all(doctest, feature = "axum", feature = "fetch", feature = "openssl"))]
