@@ -34,7 +34,7 @@ impl Nginx {
         let socket = config.listen.unix.clone().unwrap();
         Self::start("", |folder, address| {
             let (certificate, key) = server_certificate(folder);
-            let mut front = FrontEnd::new(&certificate, &key, &api.address.to_string());
+            let mut front = FrontEnd::new(&certificate, &key, api.address.into());
             front.listen = address;
             let printed = proxy_config(&config, &front).unwrap();
             // The further sockets follow the first one.

@@ -256,6 +256,8 @@ keybound_testing::cases! {
     usage_unknown
     usage_verify_config
     usage_verify_config_value
+    usage_verify_config_address
+    usage_verify_config_upstream
     usage_verify_engine
     usage_verify_keys_output
     usage_verify_listen

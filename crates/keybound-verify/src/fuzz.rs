@@ -7,6 +7,7 @@ use crate::{Config, Engine, FrontEnd, host, proxy_config, proxy_script};
 use bytes::Bytes;
 use keybound_resource::source::TrustedPeers;
 use prost::Message as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 /// Reads a message of Envoy as for a decision, and as the body of a call. Its `Debug` has no header.
@@ -40,7 +41,8 @@ pub fn config(text: &str) -> Option<String> {
     let address = config.listen.tcp.map(|address| address.ip());
     let is_local = address.is_none_or(|address| address.to_canonical().is_loopback());
     assert!(is_local || config.listen.tls.is_some());
-    let front = FrontEnd::new(Path::new("/a.pem"), Path::new("/a.key"), "127.0.0.1:1");
+    let api = SocketAddr::from((Ipv4Addr::LOCALHOST, 1)).into();
+    let front = FrontEnd::new(Path::new("/a.pem"), Path::new("/a.key"), api);
     if let Ok(printed) = proxy_config(&config, &front) {
         let is_plain = |char: char| char == '\n' || char == '\t' || matches!(char, ' '..='~');
         assert!(printed.chars().all(is_plain), "{printed}");

@@ -28,6 +28,11 @@ pub(crate) fn normalized(authority: &str) -> Option<String> {
     is_host.then(|| name.to_ascii_lowercase())
 }
 
+/// Whether a normalized name is an address.
+pub(crate) fn is_address(name: &str) -> bool {
+    name.starts_with('[') || name.parse::<std::net::Ipv4Addr>().is_ok()
+}
+
 /// Nothing, or a colon and digits.
 fn is_port(text: &str) -> bool {
     let digits = text.strip_prefix(':').unwrap_or(text);

@@ -39,7 +39,8 @@ pub use explain::{Explanation, Outcome, Step, explain};
 pub use ext_authz::messages;
 pub use keybound_resource::{KeyFile, PublishedKeys, regular_file};
 pub use proxy_config::{
-    ADDRESS_HEADERS, CERTIFICATE_HEADERS, DaemonConnection, FrontEnd, proxy_config, proxy_script,
+    ADDRESS_HEADERS, CERTIFICATE_HEADERS, DaemonConnection, FrontEnd, HostPort, HostPortError,
+    proxy_config, proxy_script,
 };
 pub use published_keys::FetchedKeys;
 pub use reload_request::request_reload;

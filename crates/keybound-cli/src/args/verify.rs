@@ -1,4 +1,5 @@
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
+use keybound_verify::HostPort;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -83,7 +84,7 @@ pub(crate) struct ProxyConfigArgs {
 
     /// Where the API listens
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
-    pub(crate) upstream: String,
+    pub(crate) upstream: HostPort,
 
     /// Print the script by which Apache or HAProxy asks, in place of the configuration
     #[arg(long)]
@@ -95,7 +96,7 @@ pub(crate) struct ProxyConfigArgs {
 
     /// Where the proxy reaches a daemon with [listen.tls]: the host of the daemon's certificate
     #[arg(long, value_name = "HOST:PORT", requires_all = ["daemon_ca", "proxy_certificate", "proxy_key"])]
-    pub(crate) daemon: Option<String>,
+    pub(crate) daemon: Option<HostPort>,
 
     /// The CA of the daemon's certificate, or that certificate if it is self-signed, a PEM file
     #[arg(long, value_name = "PEM", requires = "daemon")]

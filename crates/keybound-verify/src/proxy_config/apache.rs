@@ -19,7 +19,7 @@ pub(super) fn apache(config: &Config, front: &FrontEnd) -> Template {
         .value("CERTIFICATE", &front.certificate.to_string_lossy())
         .value("KEY", &front.key.to_string_lossy())
         .value("SCRIPT", &front.script.to_string_lossy())
-        .value("UPSTREAM", &front.upstream)
+        .value("UPSTREAM", &front.upstream.to_string())
 }
 
 /// The script.

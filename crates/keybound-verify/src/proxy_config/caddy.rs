@@ -25,7 +25,7 @@ pub(super) fn caddy(
             .value("SERVER", &server)
             .value("CERTIFICATE", &front.certificate.to_string_lossy())
             .value("KEY", &front.key.to_string_lossy())
-            .value("UPSTREAM", &front.upstream)
+            .value("UPSTREAM", &front.upstream.to_string())
     });
     Ok(Template::new(include_str!("caddy.caddyfile")).part("APIS", Template::concat(apis)))
 }

@@ -1,3 +1,4 @@
+use super::host_port::HostPort;
 use super::template::Template;
 use crate::{Config, ConfigError};
 use std::net::{IpAddr, SocketAddr};
@@ -7,8 +8,8 @@ use std::path::PathBuf;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DaemonConnection {
-    /// Where the proxy reaches the daemon, `host:port`. The daemon's certificate must be for this host.
-    pub address: String,
+    /// Where the proxy reaches the daemon. The daemon's certificate must be for this host.
+    pub address: HostPort,
     /// The CA of the daemon's certificate, or that certificate if it is self-signed; a PEM file.
     pub ca: PathBuf,
     /// The certificate of the proxy, a PEM file; one of `clients`.
@@ -20,13 +21,13 @@ pub struct DaemonConnection {
 impl DaemonConnection {
     /// A connection to an address, with the certificate of the proxy and its key.
     pub fn new(
-        address: &str,
+        address: HostPort,
         ca: impl Into<PathBuf>,
         certificate: impl Into<PathBuf>,
         key: impl Into<PathBuf>,
     ) -> Self {
         Self {
-            address: address.to_owned(),
+            address,
             ca: ca.into(),
             certificate: certificate.into(),
             key: key.into(),
@@ -36,8 +37,8 @@ impl DaemonConnection {
     /// Inserts its values.
     pub(super) fn fill(&self, template: Template) -> Template {
         template
-            .value("DAEMON", &self.address)
-            .value("DAEMON_HOST", self.host().unwrap_or_default())
+            .value("DAEMON", &self.address.to_string())
+            .value("DAEMON_HOST", self.address.host())
             .value("DAEMON_CA", &self.ca.to_string_lossy())
             .value("PROXY_CERTIFICATE", &self.certificate.to_string_lossy())
             .value("PROXY_KEY", &self.key.to_string_lossy())
@@ -54,17 +55,9 @@ impl DaemonConnection {
         Ok(self.fill(template))
     }
 
-    /// The host without the brackets of an address, if there is a port.
-    fn host(&self) -> Option<&str> {
-        let (host, port) = self.address.rsplit_once(':')?;
-        port.parse::<u16>().ok()?;
-        Some(host.trim_start_matches('[').trim_end_matches(']'))
-    }
-
     /// Whether the host is an address.
     pub(super) fn is_address(&self) -> bool {
-        self.host()
-            .is_some_and(|host| host.parse::<IpAddr>().is_ok())
+        self.address.host().parse::<IpAddr>().is_ok()
     }
 }
 

@@ -1,5 +1,5 @@
 use super::forged_headers::regex_without_callers;
-use super::{DaemonConnection, FrontEnd, Server, Template, names};
+use super::{DaemonConnection, FrontEnd, HostPort, Server, Template, names};
 use crate::{Config, Engine};
 
 /// A whole file.
@@ -25,7 +25,7 @@ pub(super) fn envoy(config: &Config, front: &FrontEnd, server: &Server<'_>) -> T
         ),
         Server::Tcp(address) => (
             "STATIC",
-            socket_address(&address.to_string()),
+            socket_address(&(*address).into()),
             Template::new(""),
         ),
         Server::Tls(daemon) => (
@@ -55,13 +55,10 @@ pub(super) fn envoy(config: &Config, front: &FrontEnd, server: &Server<'_>) -> T
         .value("KEY", &front.key.to_string_lossy())
 }
 
-/// `host:port`.
-fn socket_address(address: &str) -> Template {
-    let (host, port) = address.rsplit_once(':').unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
+fn socket_address(address: &HostPort) -> Template {
     Template::new("{ socket_address: { address: \"@ADDRESS@\", port_value: @PORT@ } }")
-        .value("ADDRESS", host)
-        .value("PORT", port)
+        .value("ADDRESS", address.host())
+        .value("PORT", &address.port().to_string())
 }
 
 fn tls(daemon: &DaemonConnection) -> Template {

@@ -1,5 +1,5 @@
 use super::forged_headers::regex_of_all;
-use super::{FrontEnd, Server, Template, identity_lines, lua, names};
+use super::{FrontEnd, Server, Template, identity_lines, lua, names_of};
 use crate::{Config, ConfigError};
 
 /// A whole file.
@@ -25,10 +25,12 @@ pub(super) fn haproxy(
             "    http-request set-header {header} %[var(txn.{name})] if {{ var(txn.{name}) -m found }}\n"
         )
     });
-    let apis = config.apis.iter().map(|api| {
-        Template::new(include_str!("haproxy_api.cfg"))
-            .part("NAMES", names(api, " "))
-            .value("NAME", api.name())
+    let apis = config.apis.iter().flat_map(|api| {
+        api.hosts.chunks(MAX_NAMES).map(|hosts| {
+            Template::new(include_str!("haproxy_api.cfg"))
+                .part("NAMES", names_of(hosts, " "))
+                .value("NAME", api.name())
+        })
     });
     Ok(Template::new(include_str!("haproxy.cfg"))
         .part("APIS", Template::concat(apis))
@@ -39,10 +41,13 @@ pub(super) fn haproxy(
         .value("SCRIPT", &front.script.to_string_lossy())
         .value("LISTEN", &front.listen.to_string())
         .value("CERTIFICATE", &front.certificate.to_string_lossy())
-        .value("UPSTREAM", &front.upstream))
+        .value("UPSTREAM", &front.upstream.to_string()))
 }
 
 /// The script.
 pub(super) fn haproxy_script() -> Template {
     lua(include_str!("haproxy.lua"))
 }
+
+/// The hosts in a line, of at most 2,048 characters and 64 words. A host has up to 253.
+const MAX_NAMES: usize = 6;

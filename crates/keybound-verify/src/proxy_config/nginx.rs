@@ -13,7 +13,7 @@ pub(super) fn nginx(
     let address = match server {
         Server::Unix(path) => format!("unix:{path}"),
         Server::Tcp(address) => address.to_string(),
-        Server::Tls(daemon) => daemon.address.clone(),
+        Server::Tls(daemon) => daemon.address.to_string(),
     };
     let tls = match server {
         Server::Tls(daemon) => daemon.fill_named(Template::new(include_str!("nginx_tls.conf")))?,
@@ -46,9 +46,22 @@ pub(super) fn nginx(
     Ok(Template::new(include_str!("nginx.conf"))
         .part("HEADERS", Template::new(HEADERS))
         .part("APIS", Template::concat(apis))
+        .part("HASH", Template::new(hash_of_names(config)))
         .value("SERVER", &address)
-        .value("UPSTREAM", &front.upstream)
+        .value("UPSTREAM", &front.upstream.to_string())
         .value("LISTEN", &listen))
+}
+
+/// nginx has room for names of 46 characters where nothing else is set.
+fn hash_of_names(config: &Config) -> &'static str {
+    let mut hosts = config.apis.iter().flat_map(|api| &api.hosts);
+    match hosts.any(|host| host.len() > 46) {
+        true => {
+            "# For long names. If the context http sets it already, remove it in one of these places; 512 are enough for each name.\n\
+             server_names_hash_bucket_size 512;\n\n"
+        }
+        false => "",
+    }
 }
 
 /// The headers that nginx sets itself.

@@ -15,11 +15,13 @@ impl Template {
         }
     }
 
-    /// Inserts a value that must have no other characters than paths, addresses and names have: none can end a word or a line.
+    /// Inserts a value, named by what it is, that must have no other characters than paths, addresses and names have: none can end a word or a line.
     pub(super) fn value(mut self, name: &str, value: &str) -> Self {
         let is_plain = |char: char| char.is_ascii_alphanumeric() || "./_:@%+=,~-[]".contains(char);
         if value.is_empty() || !value.chars().all(is_plain) || value.contains('@') {
-            self.wrong.get_or_insert_with(|| value.to_owned());
+            let what = name.to_ascii_lowercase().replace('_', " ");
+            self.wrong
+                .get_or_insert_with(|| format!("{what} {value:?}"));
         }
         self.text = self.text.replace(&format!("@{name}@"), value);
         self
@@ -52,7 +54,7 @@ impl Template {
         match self.wrong {
             None => Ok(self.text),
             Some(value) => Err(ConfigError::new(format!(
-                "the configuration of a proxy cannot contain {value:?}"
+                "the {value} cannot be part of the configuration of a proxy, which has letters, digits and ./_:%+=,~-[] only"
             ))),
         }
     }

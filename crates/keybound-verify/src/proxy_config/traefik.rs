@@ -30,5 +30,5 @@ pub(super) fn traefik(
         .value("SERVER", &format!("http://{server}/"))
         .value("CERTIFICATE", &front.certificate.to_string_lossy())
         .value("KEY", &front.key.to_string_lossy())
-        .value("UPSTREAM", &front.upstream))
+        .value("UPSTREAM", &front.upstream.to_string()))
 }

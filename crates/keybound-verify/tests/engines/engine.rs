@@ -101,7 +101,7 @@ impl Engine {
         fs::write(&certificate, chain).unwrap();
         fs::write(&key, key_pem).unwrap();
         let port = ReservedPort::new();
-        let mut front = FrontEnd::new(&certificate, &key, &api.to_string());
+        let mut front = FrontEnd::new(&certificate, &key, api.into());
         front.listen = port.address();
         front.script = folder.join("verify.lua");
         front.daemon = daemon;

@@ -10,6 +10,7 @@ mod engine;
 mod front;
 mod hostile;
 mod lines;
+mod many_hosts;
 mod stall;
 #[path = "../support/mod.rs"]
 mod support;
@@ -19,6 +20,7 @@ mod tls_to_daemon;
 
 use engine::{APACHE, CADDY, ENVOY, ENVOY_HTTP, HAPROXY, NGINX, NGINX_WITH_SETTINGS, TRAEFIK};
 use hostile::hostile_requests;
+use many_hosts::many_hosts;
 use table::attack_table;
 use tls_to_daemon::daemon_with_tls;
 
@@ -110,4 +112,11 @@ fn tls_between_nginx_and_daemon() {
 #[test]
 fn tls_between_haproxy_and_daemon() {
     daemon_with_tls(&HAPROXY);
+}
+
+#[test]
+fn printed_configurations_have_room_for_many_long_hosts() {
+    for kind in [&ENVOY, &NGINX, &HAPROXY, &APACHE, &TRAEFIK, &CADDY] {
+        many_hosts(kind);
+    }
 }

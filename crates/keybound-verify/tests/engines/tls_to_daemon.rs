@@ -57,7 +57,7 @@ fn answer(kind: &EngineKind, server: &Leaf, trusted: &Authority) -> (u16, String
         let daemon = table.start_with_config(config.clone(), log).await;
         let address = format!("localhost:{}", daemon.address().unwrap().port());
         let connection = DaemonConnection::new(
-            &address,
+            address.parse().unwrap(),
             path("ca.pem"),
             path("proxy.pem"),
             path("proxy.key"),

@@ -14,7 +14,7 @@ pub(super) fn run(args: &ProxyConfigArgs) -> Result<Exit, Failure> {
             &format!("the proxy there is {engine}: the daemon would not understand another one"),
         ));
     }
-    let mut front = FrontEnd::new(&args.certificate, &args.key, &args.upstream);
+    let mut front = FrontEnd::new(&args.certificate, &args.key, args.upstream.clone());
     front.listen = args.listen;
     front.script.clone_from(&args.script_file);
     if let (Some(address), Some(ca), Some(certificate), Some(key)) = (
@@ -23,7 +23,7 @@ pub(super) fn run(args: &ProxyConfigArgs) -> Result<Exit, Failure> {
         &args.proxy_certificate,
         &args.proxy_key,
     ) {
-        front.daemon = Some(DaemonConnection::new(address, ca, certificate, key));
+        front.daemon = Some(DaemonConnection::new(address.clone(), ca, certificate, key));
     }
     let printed = match args.script {
         true => proxy_script(&config, &front),

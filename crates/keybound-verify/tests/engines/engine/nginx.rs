@@ -55,7 +55,6 @@ http {
   fastcgi_temp_path "@FOLDER@/fastcgi";
   scgi_temp_path "@FOLDER@/scgi";
   uwsgi_temp_path "@FOLDER@/uwsgi";
-  server_names_hash_bucket_size 128;
   @SETTINGS@
   include "@INCLUDE@";
 }
