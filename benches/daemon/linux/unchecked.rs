@@ -1,7 +1,8 @@
 //! A server with the settings of the daemon that answers every request as the daemon answers a valid one.
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Body, Frame, Incoming};
+use hyper::body::{Body, Incoming};
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response};
@@ -9,9 +10,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use keybound_benches::server_thread::ServerThread;
 use std::convert::Infallible;
 use std::fs;
+use std::future::ready;
 use std::path::Path;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::UnixListener;
 
@@ -57,11 +57,10 @@ impl Answer {
         response
     }
 
-    fn grpc(&self) -> Response<Message> {
-        let mut response = Response::new(Message {
-            data: Some(self.body.clone()),
-            ended: false,
-        });
+    fn grpc(&self) -> Response<impl Body<Data = Bytes, Error = Infallible> + use<>> {
+        let trailers = HeaderMap::from_iter([(GRPC_STATUS, HeaderValue::from_static("0"))]);
+        let message = Full::new(self.body.clone());
+        let mut response = Response::new(message.with_trailers(ready(Some(Ok(trailers)))));
         response.headers_mut().clone_from(&self.headers);
         response
     }
@@ -111,28 +110,4 @@ async fn serve(listener: UnixListener, is_grpc: bool, answer: Answer) {
     }
 }
 
-/// A message and the trailers of gRPC.
-struct Message {
-    data: Option<Bytes>,
-    ended: bool,
-}
-
-impl Body for Message {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if let Some(data) = self.data.take() {
-            return Poll::Ready(Some(Ok(Frame::data(data))));
-        }
-        if std::mem::replace(&mut self.ended, true) {
-            return Poll::Ready(None);
-        }
-        let mut trailers = HeaderMap::new();
-        trailers.insert("grpc-status", "0".parse().unwrap());
-        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
-    }
-}
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
