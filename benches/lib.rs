@@ -3,4 +3,5 @@ pub mod load;
 pub mod pairs;
 #[cfg(target_os = "linux")]
 pub mod server_thread;
+pub mod setting;
 pub mod test_host;

@@ -57,6 +57,8 @@ pub struct Report {
     pub statuses: BTreeMap<u16, u64>,
     /// Sorted.
     pub latencies: Vec<Duration>,
+    /// How many connections were replaced.
+    pub reconnected: u64,
     /// From the first request to the last response.
     pub elapsed: Duration,
 }
@@ -77,7 +79,7 @@ impl Load {
         Ok(load)
     }
 
-    /// Sends requests. An error ends it: the server closed a connection.
+    /// Sends requests. A connection that the server closes after a response is replaced; one that ends without a response is an error.
     pub async fn send(&mut self, extent: Extent) -> Result<Report, LoadError> {
         let started = Instant::now();
         let mut sending = JoinSet::new();
@@ -98,7 +100,9 @@ impl Load {
 
 impl Target {
     async fn connect(&self) -> Result<SendRequest<Empty<Bytes>>, LoadError> {
-        let tcp = TcpStream::connect(self.address).await?;
+        let address = self.address;
+        let connected = TcpStream::connect(address).await;
+        let tcp = connected.map_err(|error| format!("cannot connect to {address}: {error}"))?;
         tcp.set_nodelay(true)?;
         let host = self.url.host().unwrap_or_default();
         let mut stream = SslStream::new(self.connector.configure()?.into_ssl(host)?, tcp)?;
@@ -128,7 +132,10 @@ async fn repeat(
         Extent::RequestsOnEach(count) => report.latencies.len() < count,
         Extent::Until(end) => Instant::now() < end,
     } {
-        connection.ready().await?;
+        if connection.ready().await.is_err() {
+            connection = target.connect().await?;
+            report.reconnected += 1;
+        }
         let started = Instant::now();
         let response = connection.send_request(target.request()?).await?;
         let status = response.status().as_u16();
@@ -142,6 +149,7 @@ async fn repeat(
 impl Report {
     fn add(&mut self, other: Self) {
         self.latencies.extend(other.latencies);
+        self.reconnected += other.reconnected;
         for (status, count) in other.statuses {
             *self.statuses.entry(status).or_default() += count;
         }
@@ -179,6 +187,9 @@ impl fmt::Display for Report {
         for (status, count) in &self.statuses {
             write!(f, " {count} × {status}")?;
         }
-        Ok(())
+        match self.reconnected {
+            0 => Ok(()),
+            count => write!(f, "; {count} connections replaced"),
+        }
     }
 }

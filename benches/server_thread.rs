@@ -1,34 +1,10 @@
 //! The daemon that verifies tokens, and other servers, each on a separate thread.
-use keybound_testing::attacks::{RESOURCE, TENANT, TestIssuer};
-use keybound_verify::{Config, Daemon, DecisionLog};
+use crate::setting::daemon_config;
+use keybound_verify::{Daemon, DecisionLog};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::time::{Duration, SystemTime};
-
-/// An issuer, and a folder for its keys and for sockets.
-pub struct Setting {
-    /// Its tokens are valid now.
-    pub issuer: TestIssuer,
-    folder: tempfile::TempDir,
-}
-
-impl Setting {
-    /// A new issuer in a new folder.
-    pub fn create() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "the daemon has this clock")]
-        let issuer = TestIssuer::new(SystemTime::now());
-        let folder = tempfile::tempdir().expect("what a benchmark needs");
-        let keys = issuer.key_file().to_string();
-        std::fs::write(folder.path().join("keys.json"), keys).expect("what a benchmark needs");
-        Self { issuer, folder }
-    }
-
-    /// The folder.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-}
+use std::time::Duration;
 
 /// A server in its thread, which runs until the end of the program.
 pub struct ServerThread {
@@ -93,22 +69,9 @@ impl ServerThread {
     }
 }
 
-/// The configuration of the daemon.
-pub fn daemon_config(folder: &Path, engine: &str) -> Config {
-    let config = format!(
-        "[listen]\nunix = {:?}\nmode = 0o666\n[proxy]\nengine = \"{engine}\"\n[keys]\nfile = {:?}\n[log]\ndecisions = \"none\"\n[[api]]\nhosts = [\"{HOST}\"]\naudiences = [\"{RESOURCE}\"]\ntenants = [\"{TENANT}\"]\n",
-        folder.join(format!("daemon-{engine}")),
-        folder.join("keys.json"),
-    );
-    Config::from_toml(&config).expect("a configuration")
-}
-
 /// The processor time of a process of one thread, or of a thread, by its folder below `/proc`.
 pub fn processor_time(accounting: &Path) -> Duration {
     let text = std::fs::read_to_string(accounting.join("schedstat")).expect("a process");
     let nanoseconds = text.split(' ').next().and_then(|text| text.parse().ok());
     Duration::from_nanos(nanoseconds.expect("a number"))
 }
-
-/// The host of the API.
-pub const HOST: &str = "orders.contoso.com";

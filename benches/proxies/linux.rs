@@ -7,7 +7,8 @@ mod replicas;
 
 use client::Client;
 use keybound_benches::pairs::{Figure, compare_processor_time};
-use keybound_benches::server_thread::{ServerThread, Setting};
+use keybound_benches::server_thread::ServerThread;
+use keybound_benches::setting::Setting;
 use nginx::Nginx;
 use std::process::ExitCode;
 

@@ -5,7 +5,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::{http1, http2};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use keybound_benches::server_thread::Setting;
+use keybound_benches::setting::Setting;
 use keybound_testing::attacks::TokenRecipe;
 use keybound_verify::messages::{
     AttributeContext, CheckRequest, CheckResponse, HeaderMap, HeaderValue, HttpRequest,

@@ -4,7 +4,8 @@
 use super::CONNECTIONS;
 use super::clients::{Client, Requests};
 use super::unchecked::{self, Answer};
-use keybound_benches::server_thread::{ServerThread, Setting};
+use keybound_benches::server_thread::ServerThread;
+use keybound_benches::setting::Setting;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};

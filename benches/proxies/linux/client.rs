@@ -1,7 +1,7 @@
 use super::nginx::Nginx;
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use keybound_benches::load::{Extent, Load, Report, Target};
-use keybound_benches::server_thread::{HOST, Setting};
+use keybound_benches::setting::{HOST, Setting};
 use keybound_testing::attacks::TokenRecipe;
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use std::time::{Duration, Instant};

@@ -1,5 +1,6 @@
 //! nginx as processes of one thread each.
-use keybound_benches::server_thread::{HOST, Setting, daemon_config, processor_time};
+use keybound_benches::server_thread::processor_time;
+use keybound_benches::setting::{HOST, Setting, daemon_config, write_leaf};
 use keybound_testing::Authority;
 use keybound_testing::attacks::{RESOURCE, TENANT};
 use keybound_verify::{FrontEnd, proxy_config};
@@ -128,11 +129,7 @@ impl Drop for Nginx {
 
 /// The files of a certificate and its key.
 fn server_certificate(folder: &Path) -> (PathBuf, PathBuf) {
-    let leaf = Authority::new("servers").server(HOST);
-    let (certificate, key) = (folder.join("server.pem"), folder.join("server.key"));
-    fs::write(&certificate, leaf.certificate.to_pem().unwrap()).unwrap();
-    fs::write(&key, leaf.key.private_key_to_pem_pkcs8().unwrap()).unwrap();
-    (certificate, key)
+    write_leaf(folder, "server", &Authority::new("servers").server(HOST)).unwrap()
 }
 
 const PROGRAM: &str = "/usr/sbin/nginx";

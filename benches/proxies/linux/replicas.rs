@@ -2,7 +2,8 @@
 use super::CONNECTIONS;
 use super::client::Client;
 use super::nginx::Nginx;
-use keybound_benches::server_thread::{ServerThread, Setting};
+use keybound_benches::server_thread::ServerThread;
+use keybound_benches::setting::Setting;
 use std::time::Duration;
 
 /// Prints the rate, the latencies, and the processor time for a request.
