@@ -35,7 +35,7 @@ async fn flood_of_junk_tokens_costs_no_memory_and_one_fetch() {
         let cached = verifier.cached_bytes();
         match long {
             true => measure(kinds, &flood).await,
-            false => flood.send(100).await,
+            false => flood.send(40).await,
         }
         assert_eq!(
             verifier.cached_bytes(),
