@@ -4,6 +4,7 @@ use crate::{Authorization, Caller, Reason, Refusal, Verifier};
 use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -66,7 +67,8 @@ impl<C: CertificateSource, S> Layer<S> for MtlsPopLayer<C> {
     }
 }
 
-/// The service of a [`MtlsPopLayer`].
+/// The service of a [`MtlsPopLayer`]. It is always ready: the service below is asked when a request was verified, so that a refused one
+/// takes none of its places while it waits for keys.
 #[derive(Clone)]
 pub struct MtlsPop<C, S> {
     /// Each request has a copy.
@@ -86,14 +88,12 @@ where
     type Error = S::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Response<R>, S::Error>> + Send>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The one that is ready; the clone takes its place.
-        let clone = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let mut inner = self.inner.clone();
         let layer = Arc::clone(&self.layer);
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
@@ -104,6 +104,7 @@ where
                     parts
                         .extensions
                         .insert(layer.verifier.challenge_parameters());
+                    poll_fn(|context| inner.poll_ready(context)).await?;
                     inner.call(Request::from_parts(parts, body)).await
                 }
                 Err(refusal) => {
@@ -174,5 +175,56 @@ fn refused<R: Default>(refusal: &Refusal) -> Response<R> {
 fn hide_token(headers: &mut http::HeaderMap) {
     if let Some(value) = headers.get_mut(AUTHORIZATION) {
         value.set_sensitive(true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::ConnectionPeer;
+    use crate::{FetchError, FetchFuture, Guid, KeyFetcher, Keys};
+    use std::convert::Infallible;
+    use std::future::Pending;
+
+    #[tokio::test]
+    async fn refused_request_takes_no_place_of_the_service() {
+        let tenant = Guid::parse("72f988bf-86f1-41af-91ab-2d7cd011db47").unwrap();
+        let verifier = Verifier::builder().audience("api://orders").tenant(tenant);
+        let verifier = verifier.keys(Keys::discovered(NoKeys)).build().unwrap();
+        let layer = MtlsPopLayer::new(verifier, ConnectionPeer::new());
+        let mut service = layer.layer(Full);
+        poll_fn(|context| {
+            assert!(service.poll_ready(context).is_ready());
+            Poll::Ready(())
+        })
+        .await;
+        let response = service.call(Request::new(())).await.unwrap();
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    }
+
+    /// A service without a free place.
+    #[derive(Clone)]
+    struct Full;
+
+    impl Service<Request<()>> for Full {
+        type Response = Response<()>;
+        type Error = Infallible;
+        type Future = Pending<Result<Response<()>, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Pending
+        }
+
+        fn call(&mut self, _: Request<()>) -> Self::Future {
+            std::future::pending()
+        }
+    }
+
+    struct NoKeys;
+
+    impl KeyFetcher for NoKeys {
+        fn fetch<'a>(&'a self, _: &'a str) -> FetchFuture<'a> {
+            Box::pin(async { Err(FetchError::new("none")) })
+        }
     }
 }
