@@ -52,7 +52,8 @@ impl Keys {
         Self::new(Source::Discovered(Arc::new(fetcher)))
     }
 
-    /// How old the keys may become, since they were fetched from the issuer: at least one hour. Default: 24 hours.
+    /// How old the keys may become, since they were fetched from the issuer. Default: 24 hours. A shorter time than one hour is one hour,
+    /// as discovered keys are refreshed at this interval; fixed keys have no age.
     #[must_use]
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.max_age = i64::try_from(max_age.as_secs())
