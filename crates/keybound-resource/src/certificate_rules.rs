@@ -32,7 +32,7 @@ impl CertificateRules {
         self
     }
 
-    /// The certificate must have been issued by one of these CAs, whose certificates are in PEM: a second rule beside the token, which
+    /// The certificate must also have been issued by one of these CAs, whose certificates are in PEM. Default: any issuer, as the token
     /// names the certificate. Only the client's own certificate is known, so the list has the CA that signed it, and further ones
     /// only where that CA is to be trusted through them. Each is trusted as if it were a root. Validity and constraints of the CAs are
     /// verified when a token is verified for the first time.
