@@ -38,7 +38,7 @@ def secret(emulator: Emulator, name: str = "db") -> str:
 
 @pytest.mark.parametrize("leg", ["token=delay:300*1", "token=status:400*1"])
 async def test_tasks_share_one_request(emulator: Emulator, aio_client: aio.ManagedIdentityClient, leg: str) -> None:
-    emulator.inject("metadata=delay:200*1", leg)
+    emulator.inject("metadata=delay:500*1", leg)
     tasks = [asyncio.create_task(aio_client.acquire_token(RESOURCE)) for _ in range(64)]
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert len({result.token if isinstance(result, keybound.AccessToken) else str(result) for result in results}) == 1
@@ -225,9 +225,10 @@ async def test_a_failing_source_ends_the_call(emulator: Emulator, warm_aio_clien
 
 
 async def test_other_tasks_of_a_request_survive_a_cancelled_one(emulator: Emulator, aio_client: aio.ManagedIdentityClient) -> None:
-    emulator.inject("metadata=delay:300*1")
+    emulator.inject("metadata=delay:1000*1")
     first, second = (asyncio.create_task(aio_client.acquire_token(RESOURCE)) for _ in range(2))
-    await asyncio.sleep(0.1)
+    while "metadata" not in emulator.counts():
+        await asyncio.sleep(0.005)
     first.cancel()
     assert (await second).token_type == "mtls_pop"
     assert first.cancelled()

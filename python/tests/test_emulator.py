@@ -76,7 +76,7 @@ def test_the_program_until_it_is_stopped(tmp_path: Path) -> None:
         assert json.loads(ready_file.read_text()) == ready
         assert ready_file.stat().st_mode & 0o077 == 0
         program.send_signal(signal.SIGTERM)
-        assert program.wait(timeout=10) == 0
+        assert program.wait(timeout=60) == 0
     assert not ready_file.exists()
 
 

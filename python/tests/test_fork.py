@@ -25,7 +25,7 @@ pytestmark = [
     # Later interpreters warn of forks of a process with threads, which these tests are about.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
-LIMIT = 15.0
+LIMIT = 60.0
 
 
 def in_child(action: Callable[[], object]) -> int:

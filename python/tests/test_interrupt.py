@@ -18,9 +18,15 @@ from keybound import ManagedIdentityClient
 if TYPE_CHECKING:
     from keybound.emulator import Emulator
 
-# In seconds, of the median of the rounds: a loaded machine delays single ones.
-LIMIT = 0.2
+# In seconds, of the median of the rounds: a loaded machine delays single ones. A call that ignored Ctrl-C would end at its timeout.
+LIMIT = 1.0
 ROUNDS = 5
+
+
+def wait_for_request(emulator: Emulator, leg: str) -> None:
+    deadline = time.monotonic() + 30
+    while leg not in emulator.counts() and time.monotonic() < deadline:
+        time.sleep(0.005)
 
 
 def interrupt_when(emulator: Emulator, leg: str) -> list[float]:
@@ -28,9 +34,7 @@ def interrupt_when(emulator: Emulator, leg: str) -> list[float]:
     sent: list[float] = []
 
     def wait() -> None:
-        deadline = time.monotonic() + 30
-        while leg not in emulator.counts() and time.monotonic() < deadline:
-            time.sleep(0.005)
+        wait_for_request(emulator, leg)
         sent.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -67,8 +71,16 @@ def test_handlers_that_return_do_not_end_a_call(emulator: Emulator, client: Mana
     previous = signal.signal(signal.SIGUSR1, lambda number, _frame: received.append(number))
     try:
         emulator.inject("metadata=delay:300*1")
-        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+
+        def interrupt() -> None:
+            wait_for_request(emulator, "metadata")
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
         assert client.acquire_token(RESOURCE).token_type == "mtls_pop"
+        # A late signal would end the process after the next line.
+        thread.join()
     finally:
         signal.signal(signal.SIGUSR1, previous)
     assert received == [signal.SIGUSR1]
@@ -91,7 +103,8 @@ def test_other_threads_run_meanwhile(emulator: Emulator, client: ManagedIdentity
         client.acquire_token(RESOURCE, timeout=0.3)
     is_done = True
     thread.join()
-    assert rounds > 10
+    # A thread that waits for the lock of the interpreter counts one or two.
+    assert rounds > 4
 
 
 def test_ctrl_c_ends_a_program(emulator: Emulator) -> None:
@@ -99,11 +112,9 @@ def test_ctrl_c_ends_a_program(emulator: Emulator) -> None:
     code = "import keybound; keybound.ManagedIdentityClient().acquire_token('https://vault.azure.net')"
     environment = {**os.environ, **emulator.environment()}
     with subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True) as program:
-        deadline = time.monotonic() + 30
-        while "metadata" not in emulator.counts() and time.monotonic() < deadline:
-            time.sleep(0.005)
+        wait_for_request(emulator, "metadata")
         program.send_signal(signal.SIGINT)
-        _, errors = program.communicate(timeout=10)
+        _, errors = program.communicate(timeout=60)
     assert program.returncode == -signal.SIGINT
     assert "KeyboardInterrupt" in errors
     assert "panicked" not in errors
