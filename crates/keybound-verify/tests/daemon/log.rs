@@ -1,20 +1,19 @@
 //! The log of decisions.
 use crate::fixture::{Fixture, case, connect_unix, status, subrequest, table};
+use crate::support::lines::{Lines, next};
 use crate::support::{paused_runtime, runtime};
 use keybound_testing::assert_no_leak;
-use keybound_testing::attacks::{CLIENT, TENANT};
-use keybound_verify::{DecisionLog, LoggedDecisions};
+use keybound_testing::attacks::{AttackCase, CLIENT, TENANT};
+use keybound_verify::{Daemon, DecisionLog, LoggedDecisions};
 use std::io::{self, Write};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 #[test]
 fn log_says_why_and_contains_no_secret() {
     runtime().block_on(async {
         let fixture = Fixture::new();
-        let (output, lines) = channel();
-        let log = DecisionLog::new(LoggedDecisions::All, Lines(output));
-        let daemon = fixture.start(log).await.unwrap();
+        let (daemon, lines) = start(&fixture).await;
         let mut sender = connect_unix(&fixture.socket()).await;
         let owner = case("version-2");
         let thief = case("other-certificate-with-the-same-names");
@@ -44,49 +43,21 @@ fn log_says_why_and_contains_no_secret() {
         let unknown = read();
         assert_eq!(unknown["reason"], "host_unknown");
         let text = format!("{allowed}{denied}{unknown}");
-        let token = owner.request(&table().issuer).authorization[0].clone();
-        let token = String::from_utf8(token).unwrap();
-        let token = token.strip_prefix("mtls_pop ").unwrap().to_owned();
+        let token = token_of(&owner);
         assert_no_leak(&[token, "swordfish".to_owned()], &text, "the log");
         assert!(!text.chars().any(char::is_control), "{text}");
         daemon.stop(Duration::ZERO).await;
     });
 }
 
-fn next(lines: &Receiver<String>) -> serde_json::Value {
-    let line = lines.recv_timeout(Duration::from_secs(30)).unwrap();
-    serde_json::from_str(&line).unwrap()
-}
-
-/// Sends what is written.
-struct Lines(Sender<String>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        for line in std::str::from_utf8(bytes).unwrap().lines() {
-            // The test may have ended.
-            let _ = self.0.send(line.to_owned());
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn log_has_no_token_and_no_password_of_the_request_line() {
     runtime().block_on(async {
         let fixture = Fixture::new();
-        let (output, lines) = channel();
-        let log = DecisionLog::new(LoggedDecisions::All, Lines(output));
-        let daemon = fixture.start(log).await.unwrap();
+        let (daemon, lines) = start(&fixture).await;
         let mut sender = connect_unix(&fixture.socket()).await;
         let owner = case("version-2");
-        let token = owner.request(&table().issuer).authorization[0].clone();
-        let token = String::from_utf8(token).unwrap();
-        let token = token.strip_prefix("mtls_pop ").unwrap();
+        let token = token_of(&owner);
         let mut request = subrequest(&owner, "user:swordfish@orders.contoso.com");
         let path = http::HeaderValue::from_bytes(format!("/x/{token}/\u{e4}\u{202e}").as_bytes());
         request
@@ -96,7 +67,7 @@ fn log_has_no_token_and_no_password_of_the_request_line() {
         let line = next(&lines);
         assert_eq!(line["host"], "orders.contoso.com");
         assert_eq!(line["path"], "/x/[redacted]/\u{e4}\u{fffd}");
-        let secrets = [token.to_owned(), "swordfish".to_owned()];
+        let secrets = [token, "swordfish".to_owned()];
         assert_no_leak(&secrets, &line.to_string(), "the log");
         daemon.stop(Duration::ZERO).await;
     });
@@ -131,6 +102,19 @@ fn log_is_written_before_the_daemon_ends() {
         }
         assert_eq!(lines.try_iter().count(), 20);
     });
+}
+
+/// A daemon that logs all decisions, and its log.
+async fn start(fixture: &Fixture) -> (Daemon, Receiver<String>) {
+    let (output, lines) = channel();
+    let log = DecisionLog::new(LoggedDecisions::All, Lines(output));
+    (fixture.start(log).await.unwrap(), lines)
+}
+
+fn token_of(case: &AttackCase) -> String {
+    let authorization = case.request(&table().issuer).authorization[0].clone();
+    let authorization = String::from_utf8(authorization).unwrap();
+    authorization.strip_prefix("mtls_pop ").unwrap().to_owned()
 }
 
 /// Writes nothing before a channel is closed.

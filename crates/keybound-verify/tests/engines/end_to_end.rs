@@ -1,7 +1,7 @@
 use crate::api::{Api, REACHED};
 use crate::client::Client;
 use crate::engine::{ENVOY, Engine, EngineKind, NGINX};
-use crate::lines::{Lines, next};
+use crate::support::lines::{Lines, next};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use keybound::http::ResourceClient;

@@ -1,7 +1,7 @@
 use crate::api::Api;
 use crate::client::{HTTP_1, HTTP_2, handshake};
 use crate::engine::{Engine, EngineKind};
-use crate::lines::Lines;
+use crate::support::lines::Lines;
 use crate::support::{Table, host_of};
 use crate::table::{shared_table, start_daemon};
 use bytes::Bytes;

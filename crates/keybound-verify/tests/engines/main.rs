@@ -9,7 +9,6 @@ mod end_to_end;
 mod engine;
 mod front;
 mod hostile;
-mod lines;
 mod many_hosts;
 mod stall;
 #[path = "../support/mod.rs"]

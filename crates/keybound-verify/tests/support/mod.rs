@@ -5,6 +5,8 @@
 #[cfg(unix)]
 pub mod envoy;
 
+pub mod lines;
+
 use keybound_resource::{
     AccessDecision, Caller, Claims, Clock, ContinuousAccess, FetchError, FetchFuture, KeyFetcher,
     Keys, VerifierBuilder,
