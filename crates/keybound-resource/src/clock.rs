@@ -1,6 +1,9 @@
+mod logged_step;
+
+use logged_step::LoggedStep;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 /// The clocks of a verifier, which tests replace.
@@ -85,7 +88,7 @@ pub(crate) struct GuardedClock {
     floor: AtomicI64,
     /// When the wall clock was set forward, by the monotonic clock; [`NEVER`] if it is near the floor.
     set_forward_at: AtomicI64,
-    is_set_back: AtomicBool,
+    logged: LoggedStep,
 }
 
 impl GuardedClock {
@@ -95,7 +98,7 @@ impl GuardedClock {
             clock,
             floor: AtomicI64::new(wall - monotonic),
             set_forward_at: AtomicI64::new(NEVER),
-            is_set_back: AtomicBool::new(false),
+            logged: LoggedStep::default(),
         }
     }
 
@@ -104,12 +107,18 @@ impl GuardedClock {
         let (wall, monotonic) = (seconds(self.clock.wall()), seconds(self.clock.monotonic()));
         let floor = self.floor.load(Ordering::Relaxed);
         let ahead = (wall - monotonic) - floor;
+        self.logged.log(ahead);
         if ahead < -MAX_STEP_BACK {
-            self.log_set_back(ahead);
             return monotonic + floor;
         }
         self.watch_set_forward(floor, ahead, monotonic);
         wall
+    }
+
+    /// How far the wall clock was set, in seconds; the clocks are read one after the other.
+    pub(crate) fn step(&self) -> i64 {
+        let (wall, monotonic) = (seconds(self.clock.wall()), seconds(self.clock.monotonic()));
+        (wall - monotonic) - self.floor.load(Ordering::Relaxed)
     }
 
     /// What other threads read is written rarely.
@@ -132,16 +141,6 @@ impl GuardedClock {
             if raised.is_ok() {
                 self.set_forward_at.store(NEVER, Ordering::Relaxed);
             }
-        }
-    }
-
-    fn log_set_back(&self, ahead: i64) {
-        if !self.is_set_back.swap(true, Ordering::Relaxed) {
-            let seconds = ahead.unsigned_abs();
-            tracing::warn!(
-                seconds,
-                "the wall clock was set back: tokens are verified by the time before"
-            );
         }
     }
 }
@@ -218,6 +217,23 @@ mod tests {
         ] {
             set(wall, monotonic);
             assert_eq!(guarded.now(), expected, "{wall} {monotonic}");
+        }
+    }
+
+    #[test]
+    fn step_is_how_far_the_wall_clock_was_set() {
+        let clock = Arc::new(TwoClocks::default());
+        clock.wall.store(1_000_000, Ordering::Relaxed);
+        let guarded = GuardedClock::new(Arc::clone(&clock) as _);
+        for (wall, monotonic, expected) in [
+            (1_000_000, 0, 0),
+            (1_000_100, 100, 0),
+            (996_500, 100, -3600),
+            (2_000_100, 100, 1_000_000),
+        ] {
+            clock.wall.store(wall, Ordering::Relaxed);
+            clock.monotonic.store(monotonic, Ordering::Relaxed);
+            assert_eq!(guarded.step(), expected, "{wall} {monotonic}");
         }
     }
 

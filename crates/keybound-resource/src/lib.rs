@@ -46,6 +46,7 @@ mod authorization;
 #[cfg(feature = "axum")]
 pub mod axum;
 mod cache;
+mod cache_counters;
 mod caller;
 mod certificate_rules;
 mod claims;
@@ -79,6 +80,7 @@ mod verifier;
 pub mod warning_limit;
 
 pub use authorization::{Authorization, Schemes};
+pub use cache_counters::CacheCounters;
 pub use caller::Caller;
 pub use certificate_rules::CertificateRules;
 pub use client_certificate::{CertificateError, ClientCertificate, ConnectionCertificate};

@@ -4,7 +4,7 @@ mod network;
 mod trusted_peers;
 
 use crate::{CertificateError, ClientCertificate};
-pub use forwarded::{ForwardedCertificate, HeaderFormat};
+pub use forwarded::{ForwardedCertificate, HeaderFormat, IgnoredHeaders};
 use http::{Extensions, HeaderMap};
 pub use network::{Network, NetworkError};
 use std::net::SocketAddr;

@@ -13,7 +13,7 @@ use crate::keys::{FoundKey, IssuerKeys, KeyRefresh, KeyStore};
 use crate::policy::Policy;
 use crate::refusal::ChallengeParameters;
 use crate::{
-    AccessDecision, Authorization, Caller, ClientCertificate, ConnectionCertificate,
+    AccessDecision, Authorization, CacheCounters, Caller, ClientCertificate, ConnectionCertificate,
     ContinuousAccess, KeyStatus, Reason, Refusal,
 };
 pub use build_error::BuildError;
@@ -29,6 +29,7 @@ struct Inner {
     policy: Policy,
     keys: KeyStore,
     cache: Option<Cache<VerifiedToken>>,
+    cache_counters: CacheCounters,
     clock: Arc<GuardedClock>,
     challenge: Arc<ChallengeParameters>,
     continuous_access: Option<Arc<dyn ContinuousAccess>>,
@@ -89,6 +90,18 @@ impl Verifier {
     /// [`Reason::RoleMissing`], where one method of an API requires a role.
     pub fn refusal(&self, reason: Reason) -> Refusal {
         Refusal::new(reason, &self.0.challenge)
+    }
+
+    /// How often tokens were found in the cache.
+    pub fn cache_counters(&self) -> &CacheCounters {
+        &self.0.cache_counters
+    }
+
+    /// How far the wall clock was set since the verifier was built, in seconds: 0, or 1 away from it, if it was not; negative if it was set
+    /// back. From -61 on, the verifier does not follow it: the time goes on by the monotonic clock. A clock that was set forward is followed,
+    /// and after a day its step is 0. It also steps forward when the host sleeps.
+    pub fn clock_step(&self) -> i64 {
+        self.0.clock.step()
     }
 
     /// For refusals of an API that requires more of a caller.
@@ -160,7 +173,11 @@ impl Inner {
     ) -> Result<Arc<Caller>, Rejection> {
         let token = authorization.token(self.policy.schemes)?;
         let now = self.clock.now();
-        match self.cached(token, certificate, now) {
+        let cached = self.cached(token, certificate, now);
+        if self.cache.is_some() {
+            self.cache_counters.count(token, cached.is_some());
+        }
+        match cached {
             Some(decision) => Ok(decision?),
             None => self.verify_new(token, certificate, now),
         }

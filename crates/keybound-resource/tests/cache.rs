@@ -3,7 +3,7 @@
 
 mod support;
 
-use keybound_resource::{ClientCertificate, MIN_CACHE_BYTES, Reason, Verifier};
+use keybound_resource::{CacheCounters, ClientCertificate, MIN_CACHE_BYTES, Reason, Verifier};
 use keybound_testing::attacks::{PolicyOfCase, TokenRecipe};
 use support::{TestClock, builder, issuer};
 
@@ -104,6 +104,36 @@ fn concurrent_callers_get_the_right_decisions() {
         }
     });
     assert!(verifier.cached_bytes() <= 64 * 1024);
+    let counters = verifier.cache_counters();
+    assert_eq!(counters.hits() + counters.misses(), 3 * 500 * 2);
+}
+
+#[test]
+fn lookups_are_counted() {
+    let clock = TestClock::new();
+    let counters = CacheCounters::new();
+    let of = |cache_bytes| {
+        let builder = builder(&PolicyOfCase::default(), &clock).cache_bytes(cache_bytes);
+        builder.cache_counters(&counters).build().unwrap()
+    };
+    let caching = of(1 << 20);
+    let counts = || (counters.hits(), counters.misses());
+    assert_eq!(verify(&caching, &token("a")), Ok(()));
+    assert_eq!(counts(), (0, 1));
+    assert_eq!(verify(&caching, &token("a")), Ok(()));
+    assert_eq!(verify(&caching, &token("b")), Ok(()));
+    assert!(verify(&caching, "a.b.c").is_err());
+    assert_eq!(counts(), (1, 3));
+    // Refused by a cached token; without a token nothing is looked up.
+    let header = format!("mtls_pop {}", token("a"));
+    caching.verify(header.as_str(), None).unwrap_err();
+    caching.verify(None, &certificate()).unwrap_err();
+    assert_eq!(counts(), (2, 3));
+    // Another verifier, as after a reload, and one that caches nothing.
+    assert_eq!(verify(&of(1 << 20), &token("a")), Ok(()));
+    assert_eq!(verify(&of(0), &token("a")), Ok(()));
+    assert_eq!(counts(), (2, 4));
+    assert_eq!(caching.cache_counters().misses(), 4);
 }
 
 /// Neither verifier, caller nor refusal shows a token.

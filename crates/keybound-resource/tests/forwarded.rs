@@ -113,6 +113,39 @@ fn certificates_that_differ_in_one_byte_are_not_confused() {
 }
 
 #[test]
+fn ignored_headers_are_counted() {
+    let source = ForwardedCertificate::nginx(TrustedPeers::local());
+    let own = ("x-ssl-client-cert", "x");
+    let counts = |source: &ForwardedCertificate| {
+        let ignored = source.ignored();
+        (ignored.untrusted_peer, ignored.other_header)
+    };
+    for (sent, peer, expected) in [
+        (vec![], loopback(), (0, 0)),
+        (vec![own], loopback(), (0, 0)),
+        (vec![own, ("client-cert", "x")], loopback(), (0, 0)),
+        (vec![("client-cert", "x")], loopback(), (0, 1)),
+        // One request counts once.
+        (
+            vec![("x-ssl-client-der", "x"), ("x-arr-clientcert", "x")],
+            loopback(),
+            (0, 2),
+        ),
+        (vec![("x-other", "x")], loopback(), (0, 2)),
+        (vec![], Extensions::new(), (0, 2)),
+        (vec![("client-cert", "x")], Extensions::new(), (0, 2)),
+        (vec![own], Extensions::new(), (1, 2)),
+    ] {
+        let _ = source.clone().certificate(&headers(&sent), &peer);
+        assert_eq!(counts(&source), expected, "{sent:?}");
+    }
+    let other = source.with_trusted(TrustedPeers::everyone());
+    assert_eq!(counts(&other), (1, 2));
+    let found = other.certificate(&headers(&[own]), &Extensions::new());
+    assert_eq!(found, Err(CertificateError::Malformed));
+}
+
+#[test]
 fn rejects_other_encodings() {
     let base64 = STANDARD.encode(der());
     let pem = pem();

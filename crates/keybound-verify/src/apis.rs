@@ -53,11 +53,13 @@ impl Apis {
         for policy in &config.apis {
             let name = policy.name();
             let builder = policy.verifier()?;
+            let api_metrics = metrics.of_api(name);
             let builder = builder
                 .keys(keys.keys()?)
                 .shared_keys(&apis.shared_keys)
                 .certificate(policy.certificate_rules()?)
-                .cache_bytes(config.cache_bytes());
+                .cache_bytes(config.cache_bytes())
+                .cache_counters(&api_metrics.cache);
             let verifier = extend(name, builder).build();
             let verifier =
                 verifier.map_err(|error| ConfigError::new(format!("the API {name}: {error}")))?;
@@ -65,7 +67,7 @@ impl Apis {
             let api = Arc::new(Api {
                 name: name.to_owned(),
                 verifier,
-                metrics: metrics.of_api(name),
+                metrics: api_metrics,
             });
             for host in &policy.hosts {
                 apis.by_host.insert(host.clone(), Arc::clone(&api));
@@ -128,6 +130,12 @@ impl Apis {
         };
         let by_id: BTreeMap<_, _> = all.map(|status| (id(&status), status)).collect();
         by_id.into_values().collect()
+    }
+
+    /// The greatest step of the wall clock that a verifier sees: one that `Extend` changed may have another clock.
+    pub(crate) fn clock_step(&self) -> i64 {
+        let steps = self.all.iter().map(|api| api.verifier.clock_step());
+        steps.max_by_key(|step| step.unsigned_abs()).unwrap_or(0)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Api> {

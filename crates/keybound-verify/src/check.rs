@@ -62,7 +62,7 @@ impl CheckService {
 
     /// Replaces the peers whose headers with certificates are trusted.
     pub(crate) fn replace_trusted(&self, trusted: TrustedPeers) {
-        let source = self.0.engine.certificate_source(trusted);
+        let source = self.0.source.load().with_trusted(trusted);
         self.0.source.store(Arc::new(source));
     }
 

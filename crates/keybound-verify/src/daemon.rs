@@ -223,7 +223,9 @@ impl Reloader {
 
     pub(crate) fn metrics(&self) -> String {
         let service = &self.service.0;
-        service.metrics.text(&service.apis.load(), &service.log)
+        let ignored = service.source.load().ignored();
+        let apis = service.apis.load();
+        service.metrics.text(&apis, ignored, &service.log)
     }
 }
 

@@ -1,13 +1,15 @@
 //! Counters, and their text for Prometheus.
+mod text;
+
 use crate::check::DenialReason;
 use crate::{Apis, DecisionLog};
-use keybound_core::printable;
-use keybound_resource::Reason;
+use keybound_resource::source::IgnoredHeaders;
+use keybound_resource::{CacheCounters, Reason};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use text::Text;
 
 /// The metrics of a daemon. Those of an API outlive a reload of the configuration.
 #[derive(Debug, Default)]
@@ -27,6 +29,7 @@ pub(crate) struct ApiMetrics {
     /// The number of decisions that took at most as long as the bound at this position, and longer than the one before.
     durations: [AtomicU64; BUCKETS.len()],
     nanoseconds: AtomicU64,
+    pub(crate) cache: CacheCounters,
 }
 
 impl Default for ApiMetrics {
@@ -36,6 +39,7 @@ impl Default for ApiMetrics {
             denied: std::array::from_fn(|_| AtomicU64::default()),
             durations: std::array::from_fn(|_| AtomicU64::default()),
             nanoseconds: AtomicU64::default(),
+            cache: CacheCounters::new(),
         }
     }
 }
@@ -87,173 +91,49 @@ impl Metrics {
     }
 
     /// The text format of Prometheus, version 0.0.4.
-    pub(crate) fn text(&self, current: &Apis, log: &DecisionLog) -> String {
+    pub(crate) fn text(
+        &self,
+        current: &Apis,
+        ignored: IgnoredHeaders,
+        log: &DecisionLog,
+    ) -> String {
         let mut text = Text::default();
         let apis = self.apis.lock().unwrap_or_else(PoisonError::into_inner);
-        text.family(
-            "keybound_verify_decisions_total",
-            "counter",
-            "Decisions by API, outcome and reason.",
-        );
-        for (name, api) in &*apis {
-            let labels = format!(r#"api="{name}",outcome="allowed",reason="""#);
-            text.sample(&labels, api.allowed.load(Relaxed));
-            for (reason, count) in Reason::ALL.iter().zip(&api.denied) {
-                let count = count.load(Relaxed);
-                if count > 0 {
-                    let code = reason.code();
-                    text.sample(
-                        &format!(r#"api="{name}",outcome="denied",reason="{code}""#),
-                        count,
-                    );
-                }
-            }
-        }
-        text.family(
+        text.decisions(&apis);
+        text.counter(
             "keybound_verify_unknown_host_total",
-            "counter",
             "Requests whose host is that of no API.",
+            self.unknown_hosts.load(Relaxed),
         );
-        text.sample("", self.unknown_hosts.load(Relaxed));
-        text.family(
+        text.ignored_headers(ignored);
+        text.counter(
             "keybound_verify_unpinned_connections_total",
-            "counter",
             "Connections that were closed, as their peer has none of the certificates of [listen.tls].",
+            self.unpinned_connections.load(Relaxed),
         );
-        text.sample("", self.unpinned_connections.load(Relaxed));
         text.durations(&apis);
+        text.cache_lookups(&apis);
         drop(apis);
-        text.family(
-            "keybound_verify_ready",
-            "gauge",
-            "Whether the API has the keys of an issuer, and those of its others were tried.",
-        );
-        for api in current.iter() {
-            text.sample(
-                &format!(r#"api="{}""#, api.name),
-                u64::from(api.verifier.has_keys()),
-            );
-        }
+        text.cache_bytes(current);
+        text.readiness(current);
         text.key_ages(current);
         text.key_refreshes(current);
-        text.family(
-            "keybound_verify_cache_bytes",
-            "gauge",
-            "The memory of cached tokens.",
-        );
-        for api in current.iter() {
-            let bytes = api.verifier.cached_bytes() as u64;
-            text.sample(&format!(r#"api="{}""#, api.name), bytes);
-        }
-        text.family(
+        text.clock_step(current);
+        text.outcomes(
             "keybound_verify_reloads_total",
-            "counter",
             "Reloads of the configuration by outcome.",
+            self.reloads.load(Relaxed),
+            self.failed_reloads.load(Relaxed),
         );
-        text.sample(r#"outcome="succeeded""#, self.reloads.load(Relaxed));
-        text.sample(r#"outcome="failed""#, self.failed_reloads.load(Relaxed));
-        text.family(
+        text.counter(
             "keybound_verify_log_dropped_total",
-            "counter",
             "Lines of the decision log that were dropped, as their reader is too slow or has gone.",
+            log.dropped(),
         );
-        text.sample("", log.dropped());
-        text.0
+        text.into()
     }
 }
 
-/// The text, and the name of the family that is written.
-#[derive(Default)]
-struct Text(String, &'static str);
-
-impl Text {
-    fn family(&mut self, name: &'static str, kind: &str, help: &str) {
-        self.1 = name;
-        // Writing to a string does not fail.
-        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    }
-
-    fn sample(&mut self, labels: &str, value: u64) {
-        let name = self.1;
-        let _ = match labels {
-            "" => writeln!(self.0, "{name} {value}"),
-            labels => writeln!(self.0, "{name}{{{labels}}} {value}"),
-        };
-    }
-
-    fn key_ages(&mut self, current: &Apis) {
-        self.family(
-            "keybound_verify_keys_age_seconds",
-            "gauge",
-            "The time since the keys of the issuer were fetched from it; absent as long as there are none.",
-        );
-        for api in current.iter() {
-            for status in api.verifier.key_status() {
-                if let Some(age) = status.age() {
-                    let issuer = label(status.issuer());
-                    let labels = format!(r#"api="{}",issuer="{issuer}""#, api.name);
-                    self.sample(&labels, age.as_secs());
-                }
-            }
-        }
-    }
-
-    fn key_refreshes(&mut self, current: &Apis) {
-        let all = current.key_status();
-        self.family(
-            "keybound_verify_keys_usable",
-            "gauge",
-            "Whether there are keys of the issuer that are not too old.",
-        );
-        for status in &all {
-            let labels = format!(r#"issuer="{}""#, label(status.issuer()));
-            self.sample(&labels, u64::from(status.is_usable()));
-        }
-        self.family(
-            "keybound_verify_key_refreshes_total",
-            "counter",
-            "Refreshes of the keys of the issuer by outcome.",
-        );
-        for status in &all {
-            let issuer = label(status.issuer());
-            let outcomes = [
-                ("succeeded", status.succeeded()),
-                ("failed", status.failed()),
-            ];
-            for (outcome, count) in outcomes {
-                let labels = format!(r#"issuer="{issuer}",outcome="{outcome}""#);
-                self.sample(&labels, count);
-            }
-        }
-    }
-
-    fn durations(&mut self, apis: &BTreeMap<String, Arc<ApiMetrics>>) {
-        const NAME: &str = "keybound_verify_duration_seconds";
-        self.family(NAME, "histogram", "How long decisions took.");
-        for (name, api) in apis {
-            let mut count = 0;
-            for ((bound, _), of_bucket) in BUCKETS.iter().zip(&api.durations) {
-                count += of_bucket.load(Relaxed);
-                let _ = writeln!(
-                    self.0,
-                    r#"{NAME}_bucket{{api="{name}",le="{bound}"}} {count}"#
-                );
-            }
-            let seconds = Duration::from_nanos(api.nanoseconds.load(Relaxed)).as_secs_f64();
-            let _ = writeln!(self.0, r#"{NAME}_sum{{api="{name}"}} {seconds}"#);
-            let _ = writeln!(self.0, r#"{NAME}_count{{api="{name}"}} {count}"#);
-        }
-    }
-}
-
-/// A value of a label: the name of an issuer is any text of the configuration.
-fn label(text: &str) -> String {
-    printable(text, MAX_LABEL)
-        .replace('\\', r"\\")
-        .replace('"', r#"\""#)
-}
-
-const MAX_LABEL: usize = 256;
 /// The bounds: cached decisions take microseconds, those with a signature tens of them, those that wait for keys up to a second.
 const BUCKETS: [(&str, Duration); 8] = [
     ("0.000005", Duration::from_micros(5)),

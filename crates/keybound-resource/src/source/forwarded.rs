@@ -1,4 +1,5 @@
 mod certificate_text;
+mod ignored_headers;
 mod xfcc;
 
 use super::{CertificateSource, TrustedPeers, peer};
@@ -6,6 +7,8 @@ use crate::cache::{Cache, Hashed};
 use crate::{CertificateError, ClientCertificate};
 use certificate_text::{CertificateText, MAX_TEXT};
 use http::{Extensions, HeaderMap, HeaderName};
+use ignored_headers::IgnoredHeaderCounters;
+pub use ignored_headers::IgnoredHeaders;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use xfcc::Element;
@@ -19,6 +22,7 @@ pub struct ForwardedCertificate {
     format: HeaderFormat,
     trusted: TrustedPeers,
     parsed: Arc<ParsedCertificates>,
+    ignored: Arc<IgnoredHeaderCounters>,
 }
 
 /// How a header contains the certificate.
@@ -49,54 +53,43 @@ impl ForwardedCertificate {
             format,
             trusted,
             parsed: Arc::default(),
+            ignored: Arc::default(),
         }
     }
 
     /// `Client-Cert` (RFC 9440).
     pub fn rfc9440(trusted: TrustedPeers) -> Self {
-        Self::named("client-cert", HeaderFormat::Rfc9440, trusted)
+        Self::named(RFC_9440, HeaderFormat::Rfc9440, trusted)
     }
 
     /// Envoy: `X-Forwarded-Client-Cert`.
     pub fn xfcc(trusted: TrustedPeers) -> Self {
-        Self::named("x-forwarded-client-cert", HeaderFormat::Xfcc, trusted)
+        Self::named(XFCC, HeaderFormat::Xfcc, trusted)
     }
 
     /// nginx: `proxy_set_header X-SSL-Client-Cert $ssl_client_escaped_cert`.
     pub fn nginx(trusted: TrustedPeers) -> Self {
-        Self::named("x-ssl-client-cert", HeaderFormat::UrlEncodedPem, trusted)
+        Self::named(NGINX, HeaderFormat::UrlEncodedPem, trusted)
     }
 
     /// HAProxy: `http-request set-header X-SSL-Client-DER %[ssl_c_der,base64]`.
     pub fn haproxy(trusted: TrustedPeers) -> Self {
-        Self::named("x-ssl-client-der", HeaderFormat::Base64Der, trusted)
+        Self::named(HAPROXY, HeaderFormat::Base64Der, trusted)
     }
 
     /// Traefik: the middleware `passTLSClientCert` with `pem`, `X-Forwarded-Tls-Client-Cert`.
     pub fn traefik(trusted: TrustedPeers) -> Self {
-        Self::named(
-            "x-forwarded-tls-client-cert",
-            HeaderFormat::UrlEncodedBase64Chain,
-            trusted,
-        )
+        Self::named(TRAEFIK, HeaderFormat::UrlEncodedBase64Chain, trusted)
     }
 
     /// An AWS Application Load Balancer that verifies the chain: `X-Amzn-Mtls-Clientcert-Leaf`.
     pub fn aws_leaf(trusted: TrustedPeers) -> Self {
-        Self::named(
-            "x-amzn-mtls-clientcert-leaf",
-            HeaderFormat::UrlEncodedPem,
-            trusted,
-        )
+        Self::named(AWS_LEAF, HeaderFormat::UrlEncodedPem, trusted)
     }
 
     /// An AWS Application Load Balancer in passthrough mode: `X-Amzn-Mtls-Clientcert`.
     pub fn aws_passthrough(trusted: TrustedPeers) -> Self {
-        Self::named(
-            "x-amzn-mtls-clientcert",
-            HeaderFormat::UrlEncodedPemChain,
-            trusted,
-        )
+        Self::named(AWS_PASSTHROUGH, HeaderFormat::UrlEncodedPemChain, trusted)
     }
 
     /// App Service: `X-ARR-ClientCert`. Its front ends are the only ones that can connect to an app, and replace the header, if the app's
@@ -104,7 +97,7 @@ impl ForwardedCertificate {
     /// another header ([`xfcc`](Self::xfcc)) and do not remove this one from clients' requests.
     pub fn app_service() -> Self {
         let trusted = TrustedPeers::everyone();
-        Self::named("x-arr-clientcert", HeaderFormat::Base64Der, trusted)
+        Self::named(APP_SERVICE, HeaderFormat::Base64Der, trusted)
     }
 
     /// Parses a certificate in this format that was received in another way than the header, such as in a message of the proxy. The
@@ -115,6 +108,20 @@ impl ForwardedCertificate {
     pub fn parse_value(&self, value: &[u8]) -> Result<Option<ClientCertificate>, CertificateError> {
         self.parsed
             .get_or_parse(value, || parse(self.format, value))
+    }
+
+    /// The same header, of other peers. What was counted remains.
+    #[must_use]
+    pub fn with_trusted(&self, trusted: TrustedPeers) -> Self {
+        Self {
+            trusted,
+            ..self.clone()
+        }
+    }
+
+    /// The headers that were ignored until now; those of clones are counted together.
+    pub fn ignored(&self) -> IgnoredHeaders {
+        self.ignored.read()
     }
 
     fn named(header: &'static str, format: HeaderFormat, trusted: TrustedPeers) -> Self {
@@ -129,18 +136,15 @@ impl CertificateSource for ForwardedCertificate {
         extensions: &Extensions,
     ) -> Result<Option<ClientCertificate>, CertificateError> {
         if !self.trusted.contain(peer(extensions)) {
-            if headers.contains_key(&self.header) {
-                let header = self.header.as_str();
-                tracing::debug!(
-                    header,
-                    "ignored the certificate of a peer that is not trusted"
-                );
-            }
+            self.ignored.count_untrusted(headers, &self.header);
             return Ok(None);
         }
         let mut values = headers.get_all(&self.header).iter();
         let value = match (values.next(), values.next()) {
-            (None, _) => return Ok(None),
+            (None, _) => {
+                self.ignored.count_other(headers);
+                return Ok(None);
+            }
             (Some(value), None) => value.as_bytes(),
             (Some(_), Some(_)) => return Err(CertificateError::Repeated),
         };
@@ -232,6 +236,14 @@ impl ParsedCertificates {
     }
 }
 
+const RFC_9440: &str = "client-cert";
+const XFCC: &str = "x-forwarded-client-cert";
+const NGINX: &str = "x-ssl-client-cert";
+const HAPROXY: &str = "x-ssl-client-der";
+const TRAEFIK: &str = "x-forwarded-tls-client-cert";
+const AWS_LEAF: &str = "x-amzn-mtls-clientcert-leaf";
+const AWS_PASSTHROUGH: &str = "x-amzn-mtls-clientcert";
+const APP_SERVICE: &str = "x-arr-clientcert";
 /// In bytes: about 10,000 certificates of the usual length.
 const MAX_CACHED: usize = 32 << 20;
 /// What a parsed certificate has besides its DER, in bytes: at most as much.

@@ -6,7 +6,9 @@ use crate::issuer::issuers_of;
 use crate::keys::{KeyStore, Keys, SharedKeys};
 use crate::policy::{Policy, Tenants};
 use crate::refusal::ChallengeParameters;
-use crate::{CertificateRules, Clock, Cloud, ContinuousAccess, Issuer, Schemes, SystemClock};
+use crate::{
+    CacheCounters, CertificateRules, Clock, Cloud, ContinuousAccess, Issuer, Schemes, SystemClock,
+};
 use keybound_core::Guid;
 use std::collections::HashMap;
 use std::fmt;
@@ -32,6 +34,7 @@ pub struct VerifierBuilder {
     keys: Option<Keys>,
     shared_keys: SharedKeys,
     cache_bytes: usize,
+    cache_counters: CacheCounters,
     clock: Arc<dyn Clock>,
     authorization_uri: Option<String>,
     resource: Option<String>,
@@ -57,6 +60,7 @@ impl Default for VerifierBuilder {
             keys: None,
             shared_keys: SharedKeys::new(),
             cache_bytes: 64 << 20,
+            cache_counters: CacheCounters::new(),
             clock: Arc::new(SystemClock::new()),
             authorization_uri: None,
             resource: None,
@@ -176,6 +180,12 @@ impl VerifierBuilder {
         self
     }
 
+    /// Counts with all verifiers that have a clone of the same value. Default: alone.
+    pub fn cache_counters(mut self, counters: &CacheCounters) -> Self {
+        self.cache_counters = counters.clone();
+        self
+    }
+
     /// The clocks. Default: [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -248,6 +258,7 @@ impl VerifierBuilder {
         Ok(Verifier(Arc::new(Inner {
             keys: KeyStore::new(keys, &policy, &self.shared_keys, &clock),
             cache: Cache::new(self.cache_bytes, Hashed::Signature),
+            cache_counters: self.cache_counters,
             clock,
             challenge: Arc::new(ChallengeParameters {
                 schemes: Some(policy.schemes),

@@ -53,6 +53,11 @@ impl Fixture {
         *config = config.replacen(from, to, 1);
     }
 
+    /// What operators get of `/metrics`.
+    pub async fn metrics(&self) -> String {
+        get(&self.admin(), "GET", "/metrics").await.1
+    }
+
     pub async fn start(&self, log: DecisionLog) -> Result<Daemon, StartError> {
         self.start_with(log, |builder| builder).await
     }
