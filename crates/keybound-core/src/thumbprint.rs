@@ -15,6 +15,14 @@ impl X5tS256 {
         Self(URL_SAFE_NO_PAD.encode(Sha256::digest(certificate)))
     }
 
+    /// Parses the text of a thumbprint, 43 characters of base64url without padding; `None` for anything else, among it the hexadecimal form
+    /// that tools show.
+    pub fn parse(text: &str) -> Option<Self> {
+        // A text that is not the only encoding of its bytes is an error.
+        let digest = URL_SAFE_NO_PAD.decode(text).ok()?;
+        (digest.len() == Sha256::output_size()).then(|| Self(text.to_owned()))
+    }
+
     /// The text, 43 characters.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -159,6 +167,29 @@ mod tests {
             "BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD",
         ] {
             assert_eq!(Sha1Thumbprint::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn thumbprint_has_one_text() {
+        let text = "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0";
+        let parsed = X5tS256::parse(text).unwrap();
+        assert_eq!(parsed, X5tS256::of_der(b"abc"));
+        assert_eq!(parsed.to_string(), text);
+        for other in [
+            "",
+            &text[..42],
+            &text[1..],
+            &format!("{text}="),
+            &format!("{text}A"),
+            &format!(" {text}"),
+            &format!("{text}\n"),
+            &text.replace('_', "/"),
+            // Other bits that are not part of the digest.
+            &text.replace("Fa0", "Fa1"),
+            "BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD",
+        ] {
+            assert_eq!(X5tS256::parse(other), None, "{other:?}");
         }
     }
 
