@@ -1,17 +1,18 @@
 //! Extractors of axum for handlers below a [`MtlsPopLayer`](crate::tower::MtlsPopLayer), and its server with client certificates.
-use crate::refusal::ChallengeParameters;
+mod require;
+
 use crate::source::{Peer, PeerAddress};
 use crate::tls::{MtlsListener, MtlsStream};
 use crate::tower::http_response;
-use crate::{Caller, Reason, Refusal};
+use crate::{Caller, Refusal};
 use axum::extract::connect_info::Connected;
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::response::{IntoResponse, Response};
 use axum::serve::{IncomingStream, Listener};
 use http::StatusCode;
 use http::request::Parts;
+pub use require::{RequireRole, RequireScope, Role, Scope};
 use std::convert::Infallible;
-use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -46,58 +47,6 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for Authenticated {
         let caller = parts.extensions.get::<Arc<Caller>>();
         Ok(caller.cloned().map(Self))
     }
-}
-
-/// A role, as a type, for [`RequireRole`].
-pub trait Role {
-    /// Its value in the claim `roles`.
-    const NAME: &'static str;
-}
-
-/// The caller of a request, if it has a role. A request without the role is refused with status 403.
-///
-/// ```
-/// use keybound_resource::axum::{RequireRole, Role};
-///
-/// struct ReadOrders;
-///
-/// impl Role for ReadOrders {
-///     const NAME: &'static str = "Orders.Read.All";
-/// }
-///
-/// async fn orders(caller: RequireRole<ReadOrders>) -> String {
-///     format!("orders of {}", caller.client())
-/// }
-/// ```
-#[derive(Debug)]
-pub struct RequireRole<R>(Authenticated, PhantomData<R>);
-
-impl<R> Deref for RequireRole<R> {
-    type Target = Caller;
-
-    fn deref(&self) -> &Caller {
-        &self.0
-    }
-}
-
-impl<S: Send + Sync, R: Role> FromRequestParts<S> for RequireRole<R> {
-    type Rejection = ExtractError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ExtractError> {
-        let caller =
-            <Authenticated as FromRequestParts<S>>::from_request_parts(parts, state).await?;
-        if !caller.has_role(R::NAME) {
-            return Err(refused(Reason::RoleMissing, parts));
-        }
-        Ok(Self(caller, PhantomData))
-    }
-}
-
-/// A refusal by the rules of the handler, with the challenge of the layer's verifier.
-fn refused(reason: Reason, parts: &Parts) -> ExtractError {
-    let parameters = parts.extensions.get::<Arc<ChallengeParameters>>();
-    let parameters = parameters.cloned().unwrap_or_default();
-    ExtractError::Refused(Refusal::new(reason, &parameters))
 }
 
 /// Why there is no caller for a handler.

@@ -36,8 +36,9 @@
 //! | `tokio` | `Verifier::authenticate`, which refreshes the issuers' keys in tasks of tokio |
 //! | `fetch` | `fetch::HttpsKeyFetcher`, which fetches the issuers' keys |
 //! | `tower` | `tower::MtlsPopLayer`, and the sources of client certificates: the connection, or the header of a proxy |
-//! | `axum` | extractors for the caller and for roles, and `axum::serve` with client certificates |
+//! | `axum` | extractors for the caller, roles and scopes, and `axum::serve` with client certificates |
 //! | `tonic` | tonic's server with client certificates |
+//! | `test-util` | `test_util::TestCaller`, callers for the tests of handlers |
 //! | `rustls`, `openssl` | TLS servers that request a client certificate of any issuer; `tls` is what they share |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
@@ -68,6 +69,8 @@ mod refusal;
 pub mod regular_file;
 #[cfg(feature = "tower")]
 pub mod source;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 #[cfg(feature = "tls")]
 pub mod tls;
 #[cfg(feature = "tonic")]
@@ -104,7 +107,13 @@ pub mod errors {
     };
 }
 
-#[cfg(all(doctest, feature = "axum", feature = "fetch", feature = "openssl"))]
+#[cfg(all(
+    doctest,
+    feature = "axum",
+    feature = "fetch",
+    feature = "openssl",
+    feature = "test-util"
+))]
 #[doc = include_str!("../../../docs/resource.md")]
 mod guide {}
 
