@@ -43,6 +43,9 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "tls")]
+#[doc(hidden)]
+pub mod accept_errors;
 mod authorization;
 #[cfg(feature = "axum")]
 pub mod axum;

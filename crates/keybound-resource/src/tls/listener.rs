@@ -1,4 +1,5 @@
 use super::handshakes::Handshakes;
+use crate::accept_errors::{AcceptErrors, AfterError};
 use crate::source::{Peer, PeerAddress};
 use crate::warning_limit::WarningLimit;
 use std::fmt;
@@ -45,7 +46,8 @@ pub trait Encrypted: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Encrypted for T {}
 
 /// Accepts TLS connections. Handshakes run concurrently in tasks, at most 1024 at a time, and fail after ten seconds. For a further one,
-/// the oldest one of the address with the most is closed, so that silent clients do not delay others. It stops when it is dropped.
+/// the oldest one of the address with the most is closed, so that silent clients do not delay others. If the process can open no more files, one
+/// that takes longer than a second is closed for the next connection. It stops when it is dropped.
 pub struct MtlsListener {
     accepted: mpsc::Receiver<MtlsStream>,
     address: SocketAddr,
@@ -181,13 +183,16 @@ async fn accept_all(
     accepted: mpsc::Sender<MtlsStream>,
 ) {
     let warnings = Arc::<WarningLimit>::default();
+    let errors = AcceptErrors::default();
     loop {
         let (stream, address) = match listener.accept().await {
             Ok(connection) => connection,
             Err(error) => {
-                // Such as too many open files: others may be closed meanwhile.
-                tracing::warn!(%error, "a connection could not be accepted");
-                sleep(RETRY_AFTER_ERROR).await;
+                match errors.report(&error) {
+                    AfterError::Accept => {}
+                    AfterError::Close => handshakes.end_one(RETRY_AFTER_ERROR).await,
+                    AfterError::Wait => sleep(RETRY_AFTER_ERROR).await,
+                }
                 continue;
             }
         };
