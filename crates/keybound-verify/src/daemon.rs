@@ -3,6 +3,7 @@ use crate::apis::{Extend, cause};
 use crate::body::Body;
 use crate::listener::{CurrentTls, Listener, LoadedTls};
 use crate::metrics::Metrics;
+use crate::open_files;
 use crate::reload_limit::ReloadLimit;
 use crate::server::{Limit, Protocol, Server, Surplus};
 use crate::{Apis, CheckService, Config, ConfigError, DecisionLog, Engine};
@@ -58,23 +59,26 @@ pub enum StartError {
 impl Daemon {
     /// Starts to answer, on the current runtime of tokio. Until the issuers' keys are fetched, requests are denied with status 503.
     ///
-    /// `load` reads the configuration again for a [reload](Self::reload).
+    /// `load` reads the configuration again for a [reload](Self::reload). The limit of open files of the process is raised to the highest that
+    /// is allowed (`RLIMIT_NOFILE`), since each connection is one.
     ///
     /// # Errors
-    /// If the configuration is not usable, or its sockets cannot be bound.
+    /// If the configuration is not usable, more connections are allowed than the process can have, or its sockets cannot be bound.
     pub async fn start(
         config: Config,
         log: DecisionLog,
         extend: Arc<Extend>,
         load: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
+        let handshakes = open_files::reserve(&config)?;
         let metrics = Arc::new(Metrics::default());
         let mut apis = Apis::build(&config, &metrics, &*extend, None)?;
         let tls = config.listen.tls.as_ref();
         let tls = tls.map(CurrentTls::read).transpose()?;
-        let (listener, trusted) = Listener::bind(&config.listen, tls.as_ref(), &metrics)
-            .await
-            .map_err(StartError::Listen)?;
+        let (listener, trusted) =
+            Listener::bind(&config.listen, tls.as_ref(), &metrics, handshakes)
+                .await
+                .map_err(StartError::Listen)?;
         let admin = match &config.admin {
             Some(admin) => Listener::bind_admin(admin)
                 .await

@@ -20,6 +20,7 @@ mod host;
 mod http_check;
 mod listener;
 mod metrics;
+mod open_files;
 mod proxy_config;
 mod published_keys;
 mod reload_limit;

@@ -47,6 +47,7 @@ impl Listener {
         config: &ListenConfig,
         tls: Option<&CurrentTls>,
         metrics: &Arc<Metrics>,
+        handshakes: usize,
     ) -> io::Result<(Self, TrustedPeers)> {
         let Some(tls) = tls else {
             let mode = config.mode.unwrap_or(DEFAULT_MODE);
@@ -54,7 +55,8 @@ impl Listener {
             return Ok((listener, TrustedPeers::local()));
         };
         let address = config.tcp.ok_or(io::ErrorKind::InvalidInput)?;
-        let listener = PinnedListener::bind(address, tls.clone(), Arc::clone(metrics)).await?;
+        let metrics = Arc::clone(metrics);
+        let listener = PinnedListener::bind(address, tls.clone(), metrics, handshakes).await?;
         Ok((Self::Tls(listener), tls.trusted()))
     }
 
@@ -94,7 +96,8 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
-                stream.set_nodelay(true)?;
+                // It fails on a connection that has ended, which is found when it is read.
+                let _ = stream.set_nodelay(true);
                 Ok(Accepted::unlimited(stream, PeerAddress::Tcp(address)))
             }
             #[cfg(unix)]

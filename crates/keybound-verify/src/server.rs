@@ -11,6 +11,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
+use keybound_resource::accept_errors::{AcceptErrors, AfterError};
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -73,6 +74,7 @@ async fn run<A, F>(
     let (stop, stopping) = watch::channel(());
     let connections = Connections::new(limit);
     let mut tasks = JoinSet::new();
+    let errors = AcceptErrors::default();
     let limit = loop {
         let accept = async {
             let accepted = listener.accept().await?;
@@ -86,9 +88,11 @@ async fn run<A, F>(
         let (accepted, connection) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Such as too many open files: others may be closed meanwhile.
-                tracing::warn!(%error, "a connection could not be accepted");
-                sleep(RETRY_AFTER_ERROR).await;
+                match errors.report(&error) {
+                    AfterError::Accept => {}
+                    AfterError::Close => connections.end_one(RETRY_AFTER_ERROR).await,
+                    AfterError::Wait => sleep(RETRY_AFTER_ERROR).await,
+                }
                 continue;
             }
         };
@@ -152,7 +156,7 @@ where
                 .serve_connection(stream, service),
         ),
     };
-    let served = attend(http, connection, stopping);
+    let served = attend(connection, http, stopping);
     until_end_of(admission, served)
 }
 
@@ -170,7 +174,7 @@ async fn until_end_of(mut admission: Admission, served: impl Future<Output = ()>
 }
 
 /// Serves a connection until its peer closes it, another one needs its place, it is not used for too long, or the server stops.
-async fn attend(mut http: Http, connection: Connection, mut stopping: watch::Receiver<()>) {
+async fn attend(connection: Connection, mut http: Http, mut stopping: watch::Receiver<()>) {
     let usage = connection.usage();
     let wait = tokio::select! {
         // What the peer has sent is read before its connection is closed for another one.

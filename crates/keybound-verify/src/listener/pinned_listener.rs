@@ -19,6 +19,7 @@ impl PinnedListener {
         address: SocketAddr,
         tls: CurrentTls,
         metrics: Arc<Metrics>,
+        handshakes: usize,
     ) -> io::Result<Self> {
         let tcp = TcpListener::bind(address).await.map_err(named(&address))?;
         let server = PinningServer {
@@ -27,7 +28,7 @@ impl PinnedListener {
             warnings: WarningLimit::default(),
         };
         Ok(Self {
-            listener: MtlsListener::new(tcp, server)?,
+            listener: MtlsListener::with_max_handshakes(tcp, server, handshakes)?,
             tls,
         })
     }

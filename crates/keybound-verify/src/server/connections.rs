@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How many connections a server has at a time.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,7 @@ pub(super) struct Connections {
     surplus: Surplus,
     permits: Arc<Semaphore>,
     open: Arc<Mutex<Open>>,
+    ended: Arc<Notify>,
 }
 
 /// In the order in which they were accepted.
@@ -35,17 +36,19 @@ struct Open {
     usages: BTreeMap<u64, Arc<Usage>>,
 }
 
-/// A connection; its place is free when this is dropped.
+/// A connection; its place is free when this is dropped, which is after its stream.
 pub(super) struct Connection {
     number: u64,
     usage: Arc<Usage>,
     open: Arc<Mutex<Open>>,
+    ended: Arc<Notify>,
     _permit: OwnedSemaphorePermit,
 }
 
 /// The requests of a connection.
 pub(super) struct Usage {
     surplus: Surplus,
+    accepted: Instant,
     begun: AtomicU64,
     ended: AtomicU64,
     evicted: Notify,
@@ -60,6 +63,7 @@ impl Connections {
             surplus: limit.surplus,
             permits: Arc::new(Semaphore::new(limit.connections)),
             open: Arc::default(),
+            ended: Arc::default(),
         }
     }
 
@@ -69,7 +73,7 @@ impl Connections {
             if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
                 break permit;
             }
-            self.make_room();
+            self.evict(Duration::ZERO);
             let permit = Arc::clone(&self.permits).acquire_owned();
             // The semaphore is never closed.
             if let Ok(Ok(permit)) = timeout(RETRY, permit).await {
@@ -86,13 +90,28 @@ impl Connections {
             number,
             usage,
             open: Arc::clone(&self.open),
+            ended: Arc::clone(&self.ended),
             _permit: permit,
         }
     }
 
-    fn make_room(&self) {
+    /// Closes one that has been without a request for long, as a new one does beyond the limit, and waits until one has ended, for this
+    /// time at most.
+    pub(super) async fn end_one(&self, limit: Duration) {
+        let ended = self.ended.notified();
+        tokio::pin!(ended);
+        ended.as_mut().enable();
+        self.evict(LONG);
+        // After the time it is tried again.
+        let _ = timeout(limit, ended).await;
+    }
+
+    /// Closes one that was accepted at least this time ago.
+    fn evict(&self, age: Duration) {
         let open = lock(&self.open);
-        if let Some(surplus) = open.usages.values().find(|usage| usage.is_surplus()) {
+        let is_surplus =
+            |usage: &&Arc<Usage>| usage.is_surplus() && usage.accepted.elapsed() >= age;
+        if let Some(surplus) = open.usages.values().find(is_surplus) {
             surplus.evicted.notify_one();
         }
     }
@@ -107,6 +126,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         lock(&self.open).usages.remove(&self.number);
+        self.ended.notify_waiters();
     }
 }
 
@@ -114,6 +134,7 @@ impl Usage {
     fn new(surplus: Surplus) -> Self {
         Self {
             surplus,
+            accepted: Instant::now(),
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             evicted: Notify::new(),
@@ -172,6 +193,8 @@ fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
     open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A proxy sends its first request sooner.
+const LONG: Duration = Duration::from_secs(1);
 /// How often a connection that can be closed is looked for.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -180,9 +203,36 @@ mod tests {
     use super::*;
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
+    use tokio::time::advance;
 
-    #[test]
-    fn connection_with_a_request_keeps_its_place() {
+    /// One that was just accepted, or is used, is not closed for the next one.
+    #[tokio::test(start_paused = true)]
+    async fn silent_connections_are_closed_for_files() {
+        let connections = Connections::new(Limit {
+            connections: 4,
+            surplus: Surplus::Silent,
+        });
+        let used = connections.admit().await;
+        drop(used.usage().begin());
+        let silent = connections.admit().await;
+        advance(LONG).await;
+        let new = connections.admit().await;
+        let closed = tokio::spawn(async move { silent.usage().evicted().await });
+        let started = Instant::now();
+        connections.end_one(LONG).await;
+        assert_eq!(started.elapsed(), Duration::ZERO);
+        closed.await.unwrap();
+        // It does not try again at once.
+        connections.end_one(LONG / 2).await;
+        assert_eq!(started.elapsed(), LONG / 2);
+        for kept in [used, new] {
+            let evicted = timeout(Duration::ZERO, kept.usage.evicted()).await;
+            assert!(evicted.is_err());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connection_with_a_request_keeps_its_place() {
         for surplus in [Surplus::Silent, Surplus::Idle] {
             let connections = Connections::new(Limit {
                 connections: 1,
@@ -190,12 +240,12 @@ mod tests {
             });
             let connection = ready(connections.admit()).unwrap();
             let usage = connection.usage();
-            connections.make_room();
+            connections.evict(Duration::ZERO);
             // The request arrives when the connection is chosen already.
             let running = usage.begin();
             assert!(ready(usage.evicted()).is_none(), "{surplus:?}");
             drop(running);
-            connections.make_room();
+            connections.evict(Duration::ZERO);
             let is_evicted = ready(usage.evicted()).is_some();
             assert_eq!(is_evicted, surplus == Surplus::Idle);
         }

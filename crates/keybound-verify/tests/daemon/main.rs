@@ -20,6 +20,8 @@ mod keys;
 #[cfg(unix)]
 mod log;
 #[cfg(unix)]
+mod open_files;
+#[cfg(unix)]
 mod operator_reloads;
 #[cfg(unix)]
 mod operators;
