@@ -5,10 +5,11 @@ pub(crate) use entry::Entry;
 
 use crate::LoggedDecisions;
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::Builder;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -33,7 +34,22 @@ struct Counts {
 
 impl DecisionLog {
     /// Writes to a file or a stream.
-    pub fn new(decisions: LoggedDecisions, output: impl Write + Send + 'static) -> Self {
+    ///
+    /// # Errors
+    /// If the thread cannot start.
+    pub fn new(
+        decisions: LoggedDecisions,
+        output: impl Write + Send + 'static,
+    ) -> io::Result<Self> {
+        let thread = Builder::new().name("decision log".to_owned());
+        Self::start(thread, decisions, output)
+    }
+
+    fn start(
+        thread: Builder,
+        decisions: LoggedDecisions,
+        output: impl Write + Send + 'static,
+    ) -> io::Result<Self> {
         let (sender, lines) = sync_channel(MAX_WAITING);
         let (handled, receiver) = watch::channel(0);
         let counts = Arc::<Counts>::default();
@@ -43,14 +59,13 @@ impl DecisionLog {
             counts: Arc::clone(&counts),
             handled,
         };
-        let thread = std::thread::Builder::new().name("decision log".to_owned());
-        let started = thread.spawn(move || writer.run());
-        Self {
+        thread.spawn(move || writer.run())?;
+        Ok(Self {
             decisions,
-            lines: started.is_ok().then_some(sender),
+            lines: Some(sender),
             counts,
             handled: receiver,
-        }
+        })
     }
 
     /// Logs nothing.
@@ -162,7 +177,6 @@ const MAX_BATCH: usize = 64 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io;
     use std::sync::Mutex;
     use std::sync::mpsc::{Sender, channel};
 
@@ -202,7 +216,7 @@ mod tests {
             open,
             text: Arc::clone(&text),
         };
-        let log = DecisionLog::new(LoggedDecisions::All, gate);
+        let log = DecisionLog::new(LoggedDecisions::All, gate).unwrap();
         (log, (waiting, sender), text)
     }
 
@@ -246,6 +260,15 @@ mod tests {
         assert_eq!(written, MAX_WAITING);
     }
 
+    /// The daemon would run without its log.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn thread_that_cannot_start_is_an_error() {
+        let thread = Builder::new().stack_size(1 << 50);
+        let log = DecisionLog::start(thread, LoggedDecisions::All, Vec::new());
+        assert!(log.is_err(), "{log:?}");
+    }
+
     #[test]
     fn lines_that_cannot_be_written_are_counted() {
         struct Closed;
@@ -258,7 +281,7 @@ mod tests {
                 Ok(())
             }
         }
-        let log = DecisionLog::new(LoggedDecisions::All, Closed);
+        let log = DecisionLog::new(LoggedDecisions::All, Closed).unwrap();
         for _ in 0..3 {
             log.write_line("x".to_owned());
             assert_eq!(block_on(log.flush(Duration::from_secs(60))), 0);

@@ -80,7 +80,7 @@ fn log_is_written_before_the_daemon_ends() {
         let fixture = Fixture::new();
         let (output, lines) = channel();
         let (gate, opened) = channel();
-        let log = DecisionLog::new(LoggedDecisions::All, SlowLines(opened, Lines(output)));
+        let log = DecisionLog::new(LoggedDecisions::All, SlowLines(opened, Lines(output))).unwrap();
         let daemon = fixture.start(log).await.unwrap();
         let mut sender = connect_unix(&fixture.socket()).await;
         for _ in 0..20 {
@@ -107,7 +107,7 @@ fn log_is_written_before_the_daemon_ends() {
 /// A daemon that logs all decisions, and its log.
 async fn start(fixture: &Fixture) -> (Daemon, Receiver<String>) {
     let (output, lines) = channel();
-    let log = DecisionLog::new(LoggedDecisions::All, Lines(output));
+    let log = DecisionLog::new(LoggedDecisions::All, Lines(output)).unwrap();
     (fixture.start(log).await.unwrap(), lines)
 }
 

@@ -33,7 +33,7 @@ fn owner_and_thief(kind: &EngineKind) {
     let (output, lines) = channel();
     let runtime = crate::support::runtime();
     runtime.block_on(async {
-        let log = DecisionLog::new(LoggedDecisions::All, Lines(output));
+        let log = DecisionLog::new(LoggedDecisions::All, Lines(output)).unwrap();
         let again = config.clone();
         let load = move || Ok(again.clone());
         let extend = Arc::new(|_: &str, builder| builder);

@@ -36,7 +36,7 @@ impl Front {
     pub async fn start(kind: &'static EngineKind) -> Self {
         let table = shared_table();
         let (lines, log) = channel();
-        let log_of_all = DecisionLog::new(LoggedDecisions::All, Lines(lines));
+        let log_of_all = DecisionLog::new(LoggedDecisions::All, Lines(lines)).unwrap();
         let (daemon, config) = start_daemon(kind, &table, log_of_all).await;
         let api = Api::start().await;
         let engine = Engine::start(kind, table.folder(), &config, api.address);

@@ -26,7 +26,8 @@ pub(super) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
 async fn serve(config: Config, path: &Path) -> Result<Exit, Failure> {
     // Before it listens: a signal that arrives then stops it.
     let mut signals = Signals::ending().map_err(signals::failure)?;
-    let log = DecisionLog::new(config.log.decisions, io::stdout());
+    let log = DecisionLog::new(config.log.decisions, io::stdout())
+        .map_err(|error| Failure::Host(format!("the decision log could not start: {error}")))?;
     let socket = config.listen.unix.clone();
     let reread = path.to_owned();
     let daemon = Daemon::start(
