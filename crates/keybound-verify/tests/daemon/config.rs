@@ -208,3 +208,14 @@ fn rejects_configurations_that_are_not_sound() {
     let error = Config::from_toml(none).unwrap_err().to_string();
     assert!(error.contains("there is no [[api]]"), "{error}");
 }
+
+#[cfg(unix)]
+#[test]
+fn example_for_kubernetes_is_sound() {
+    let objects = include_str!("../../../../deploy/kubernetes.yaml");
+    let (_, value) = objects.split_once("  verify.toml: |\n").unwrap();
+    let (value, _) = value.split_once("\n---\n").unwrap();
+    let lines = value.lines().map(|line| line.strip_prefix("    ").unwrap());
+    let config = Config::from_toml(&lines.collect::<Vec<_>>().join("\n")).unwrap();
+    assert_eq!(config.apis.len(), 1);
+}
