@@ -12,10 +12,10 @@ use tokio::task::JoinSet;
 
 /// Adds to the verifier of an API what a file cannot contain, such as
 /// [`ContinuousAccess`](keybound_resource::ContinuousAccess). The first argument is the API's name.
-pub type Extend = dyn Fn(&str, VerifierBuilder) -> VerifierBuilder + Send + Sync;
+pub type ExtendVerifier = dyn Fn(&str, VerifierBuilder) -> VerifierBuilder + Send + Sync;
 
 /// The APIs of a configuration, with their verifiers.
-pub struct Apis {
+pub(crate) struct Apis {
     by_host: HashMap<String, Arc<Api>>,
     all: Vec<Arc<Api>>,
     key_settings: KeySettings,
@@ -36,7 +36,7 @@ impl Apis {
     pub(crate) fn build(
         config: &Config,
         metrics: &Metrics,
-        extend: &Extend,
+        extend: &ExtendVerifier,
         previous: Option<&Self>,
     ) -> Result<Self, ConfigError> {
         let key_settings = KeySettings::read(&config.keys)?;

@@ -19,7 +19,7 @@ use std::time::Instant;
 
 /// Decides about the requests that a proxy asks for, with the policies that are current.
 #[derive(Clone)]
-pub struct CheckService(pub(crate) Arc<Inner>);
+pub(crate) struct CheckService(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) engine: Engine,

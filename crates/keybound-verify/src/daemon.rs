@@ -1,5 +1,5 @@
 use crate::admin::{self, ReloadAccess};
-use crate::apis::{Extend, cause};
+use crate::apis::{ExtendVerifier, cause};
 use crate::body::Body;
 use crate::listener::{CurrentTls, Listener, LoadedTls};
 use crate::metrics::Metrics;
@@ -67,7 +67,7 @@ impl Daemon {
     pub async fn start(
         config: Config,
         log: DecisionLog,
-        extend: Arc<Extend>,
+        extend: Arc<ExtendVerifier>,
         load: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         let handshakes = open_files::reserve(&config)?;
@@ -170,7 +170,7 @@ pub(crate) struct Reloader {
     service: CheckService,
     /// Of the listener for proxies.
     tls: Option<CurrentTls>,
-    extend: Arc<Extend>,
+    extend: Arc<ExtendVerifier>,
     load: Box<Load>,
     /// Locked during a reload.
     current: Mutex<Config>,

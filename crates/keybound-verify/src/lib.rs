@@ -27,8 +27,10 @@ mod reload_limit;
 mod reload_request;
 mod server;
 
-pub use apis::{Apis, Extend};
-pub use check::{CheckService, IDENTITY_HEADERS};
+pub(crate) use apis::Apis;
+pub use apis::ExtendVerifier;
+pub(crate) use check::CheckService;
+pub use check::IDENTITY_HEADERS;
 pub use config::{
     AdminConfig, ApiConfig, CloudName, Config, ConfigError, IssuerConfig, KeysConfig, LimitsConfig,
     ListenConfig, LogConfig, LoggedDecisions, ProxyConfig, TenantsConfig, TlsConfig,

@@ -160,7 +160,7 @@ pub(crate) struct KeysArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) issuer: Option<String>,
 
-    /// Write the keys to this file; pem: to files of this folder, which are named after the ids of the keys
+    /// Write the keys to this file; pem: to files of this directory, which are named after the ids of the keys
     #[arg(long, value_name = "PATH", required_if_eq("format", "pem"))]
     pub(crate) output: Option<PathBuf>,
 

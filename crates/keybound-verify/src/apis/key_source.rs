@@ -80,7 +80,7 @@ impl<'a> KeySource<'a> {
             return Ok(());
         };
         let status = verifier.key_status();
-        // Other keys than those of the file have metadata: `Extend` may have replaced them.
+        // Other keys than those of the file have metadata: `ExtendVerifier` may have replaced them.
         let is_missing =
             |status: &&KeyStatus| status.metadata().is_none() && status.published().is_none();
         let missing = status.iter().find(is_missing);

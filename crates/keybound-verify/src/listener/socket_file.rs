@@ -68,7 +68,7 @@ async fn check_replaceable(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A folder that nobody else can enter, for a socket that does not have its permissions yet. Renaming it then replaces the final one at
+/// A directory that nobody else can enter, for a socket that does not have its permissions yet. Renaming it then replaces the final one at
 /// once. It is deleted on drop.
 struct PrivateFolder(PathBuf);
 

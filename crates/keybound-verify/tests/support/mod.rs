@@ -12,7 +12,7 @@ use keybound_resource::{
     Keys, VerifierBuilder,
 };
 use keybound_testing::attacks::{AttackCase, PolicyOfCase, TestIssuer, cases};
-use keybound_verify::{Config, Daemon, DecisionLog, Extend};
+use keybound_verify::{Config, Daemon, DecisionLog, ExtendVerifier};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -91,7 +91,7 @@ impl Table {
             .unwrap()
     }
 
-    fn extend(&self) -> Arc<Extend> {
+    fn extend(&self) -> Arc<ExtendVerifier> {
         let now = self.now.duration_since(UNIX_EPOCH).unwrap();
         let apis = self.apis.clone();
         Arc::new(move |name: &str, builder: VerifierBuilder| {

@@ -13,7 +13,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// Writes the issuers' keys to a file or a folder, once or again and again.
+/// Writes the issuers' keys to a file or a directory, once or again and again.
 pub(super) fn run(args: &KeysArgs) -> Result<Exit, Failure> {
     let config = read_config(&args.config)?;
     if config.keys.file.is_some() {

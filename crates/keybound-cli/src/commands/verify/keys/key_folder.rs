@@ -1,4 +1,4 @@
-//! A folder with the keys of one issuer in PEM.
+//! A directory with the keys of one issuer in PEM.
 use crate::output_file;
 use keybound_verify::{PublishedKeys, regular_file};
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
-/// What the folder contains: files that are not named in it are never deleted.
+/// What the directory contains: files that are not named in it are never deleted.
 #[derive(Debug, Deserialize, Serialize)]
 struct Index {
     issuer: String,
@@ -23,7 +23,7 @@ pub(super) fn write(folder: &Path, published: &PublishedKeys) -> io::Result<()> 
         .is_some_and(|earlier| earlier.issuer != published.issuer())
     {
         return Err(io::Error::other(
-            "the folder has the keys of another issuer",
+            "the directory has the keys of another issuer",
         ));
     }
     let keys = published.keys().to_pem().into_iter();
@@ -123,7 +123,7 @@ mod tests {
         let error = write(path, &published("b", &["y"])).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the folder has the keys of another issuer"
+            "the directory has the keys of another issuer"
         );
     }
 
