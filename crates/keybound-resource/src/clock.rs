@@ -1,10 +1,12 @@
 mod logged_step;
+mod system_clock;
 
 use logged_step::LoggedStep;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
+pub use system_clock::SystemClock;
 
 /// The clocks of a verifier, which tests replace.
 pub trait Clock: Send + Sync + 'static {
@@ -25,58 +27,6 @@ impl<T: Clock + ?Sized> Clock for Arc<T> {
     }
 }
 
-/// The clocks of the system, with a resolution of milliseconds.
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct SystemClock;
-
-impl SystemClock {
-    /// The clocks of the system.
-    pub fn new() -> Self {
-        Self
-    }
-}
-
-#[cfg(target_os = "linux")]
-impl Clock for SystemClock {
-    fn wall(&self) -> Duration {
-        read(rustix::time::ClockId::RealtimeCoarse)
-    }
-
-    fn monotonic(&self) -> Duration {
-        read(rustix::time::ClockId::MonotonicCoarse)
-    }
-}
-
-/// The coarse clocks are read in a few nanoseconds.
-#[cfg(target_os = "linux")]
-fn read(clock: rustix::time::ClockId) -> Duration {
-    // A clock before its zero is zero: every certificate is then not valid yet.
-    rustix::time::clock_gettime(clock)
-        .try_into()
-        .unwrap_or_default()
-}
-
-#[cfg(not(target_os = "linux"))]
-impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the clock that others get"
-    )]
-    fn wall(&self) -> Duration {
-        let now = std::time::SystemTime::now();
-        now.duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default()
-    }
-
-    fn monotonic(&self) -> Duration {
-        // An instant has no absolute value; this is the first one that was read.
-        static ZERO: std::sync::LazyLock<std::time::Instant> =
-            std::sync::LazyLock::new(std::time::Instant::now);
-        ZERO.elapsed()
-    }
-}
-
 /// The wall clock, except that it is not set back by more than [`MAX_STEP_BACK`] in all: an expired token must not become valid again.
 /// The time then runs on by the monotonic clock, until the wall clock has reached it or the verifier is built again.
 ///
@@ -89,6 +39,15 @@ pub(crate) struct GuardedClock {
     /// When the wall clock was set forward, by the monotonic clock; [`NEVER`] if it is near the floor.
     set_forward_at: AtomicI64,
     logged: LoggedStep,
+}
+
+/// The time by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DualTime {
+    /// Seconds since the Unix epoch.
+    pub(crate) wall: i64,
+    /// Seconds since any fixed point.
+    pub(crate) monotonic: i64,
 }
 
 impl GuardedClock {
@@ -104,15 +63,23 @@ impl GuardedClock {
 
     /// Seconds since the Unix epoch.
     pub(crate) fn now(&self) -> i64 {
+        self.read().wall
+    }
+
+    /// The time by both clocks.
+    pub(crate) fn read(&self) -> DualTime {
         let (wall, monotonic) = (seconds(self.clock.wall()), seconds(self.clock.monotonic()));
         let floor = self.floor.load(Ordering::Relaxed);
         let ahead = (wall - monotonic) - floor;
         self.logged.log(ahead);
         if ahead < -MAX_STEP_BACK {
-            return monotonic + floor;
+            return DualTime {
+                wall: monotonic + floor,
+                monotonic,
+            };
         }
         self.watch_set_forward(floor, ahead, monotonic);
-        wall
+        DualTime { wall, monotonic }
     }
 
     /// How far the wall clock was set, in seconds; the clocks are read one after the other.

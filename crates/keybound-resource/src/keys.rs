@@ -1,22 +1,31 @@
 //! The issuers' keys: where they come from, and when they are fetched.
 mod fetcher;
 mod issuer_keys;
+mod key_age;
 mod key_file;
+mod key_file_source;
+mod key_metadata;
+mod key_origin;
 mod key_refresh;
 mod key_set;
+mod key_source;
 mod key_status;
 mod key_store;
+mod refresh_schedule;
+mod refresh_target;
 mod shared_keys;
 mod verification_key;
 
 pub use fetcher::{FetchError, FetchFuture, KeyFetcher};
-pub(crate) use issuer_keys::{IssuerKeys, RunningRefresh};
+pub(crate) use issuer_keys::IssuerKeys;
 pub use key_file::{KeyFile, KeyFileError, PublishedKeys};
+pub(crate) use key_metadata::https_origin;
+pub(crate) use key_origin::KeyOrigin;
 pub use key_refresh::KeyRefresh;
-pub(crate) use key_refresh::https_origin;
 pub use key_set::{KeySet, KeySetError};
+pub use key_source::Keys;
 pub use key_status::KeyStatus;
-pub use key_store::Keys;
-pub(crate) use key_store::{FoundKey, KeyStore};
+pub(crate) use key_store::{FoundKey, KeyStore, MissingKeys};
+pub(crate) use refresh_schedule::RunningRefresh;
 pub use shared_keys::SharedKeys;
 pub(crate) use verification_key::VerificationKey;

@@ -94,11 +94,11 @@ impl Refusal {
         }
     }
 
-    /// The refresh was waited for in vain: see [`RunningRefresh::is_slow`].
+    /// The refresh was waited for in vain: see [`RunningRefresh::set_slow`].
     #[cfg(feature = "tokio")]
-    pub(crate) fn key_refresh_is_slow(&self, now: i64) {
+    pub(crate) fn set_key_refresh_slow(&self) {
         if let Some(running) = &self.running_refresh {
-            running.is_slow(now);
+            running.set_slow();
         }
     }
 

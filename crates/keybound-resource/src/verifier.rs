@@ -6,10 +6,10 @@ mod given_list;
 
 use crate::cache::Cache;
 use crate::claims::TokenClaims;
-use crate::clock::GuardedClock;
+use crate::clock::{DualTime, GuardedClock};
 use crate::compact_token::CompactToken;
 use crate::jose_header::JoseHeader;
-use crate::keys::{FoundKey, IssuerKeys, KeyRefresh, KeyStore};
+use crate::keys::{FoundKey, KeyRefresh, KeyStore, MissingKeys};
 use crate::policy::Policy;
 use crate::refusal::ChallengeParameters;
 use crate::{
@@ -126,13 +126,12 @@ impl Verifier {
         }
     }
 
-    fn refusal_of(&self, Rejection { reason, keys }: Rejection) -> Refusal {
-        let refusal = self.refusal(reason);
-        match keys {
-            None => refusal,
-            Some(keys) => {
-                let refresh = self.0.keys.refresh_for(&keys, reason);
-                refusal.with_key_refresh(refresh, keys.running())
+    fn refusal_of(&self, rejection: Rejection) -> Refusal {
+        match rejection {
+            Rejection::Reason(reason) => self.refusal(reason),
+            Rejection::Keys(missing) => {
+                let refusal = self.refusal(missing.reason);
+                refusal.with_key_refresh(missing.refresh, missing.running)
             }
         }
     }
@@ -153,15 +152,16 @@ struct VerifiedToken {
     key: FoundKey,
 }
 
-/// Why a request is refused, and the keys that were missing.
-struct Rejection {
-    reason: Reason,
-    keys: Option<Arc<IssuerKeys>>,
+/// Why a request is refused.
+enum Rejection {
+    Reason(Reason),
+    /// A refresh of the keys may help.
+    Keys(Box<MissingKeys>),
 }
 
 impl From<Reason> for Rejection {
     fn from(reason: Reason) -> Self {
-        Self { reason, keys: None }
+        Self::Reason(reason)
     }
 }
 
@@ -172,14 +172,14 @@ impl Inner {
         certificate: ConnectionCertificate<'_>,
     ) -> Result<Arc<Caller>, Rejection> {
         let token = authorization.token(self.policy.schemes)?;
-        let now = self.clock.now();
+        let now = self.clock.read();
         let cached = self.cached(token, certificate, now);
         if self.cache.is_some() {
             self.cache_counters.count(token, cached.is_some());
         }
         match cached {
             Some(decision) => Ok(decision?),
-            None => self.verify_new(token, certificate, now),
+            None => self.verify_new(token, certificate, now.wall),
         }
     }
 
@@ -189,13 +189,14 @@ impl Inner {
         &self,
         token: &[u8],
         certificate: ConnectionCertificate<'_>,
-        now: i64,
+        now: DualTime,
     ) -> Option<Result<Arc<Caller>, Reason>> {
         let cache = self.cache.as_ref()?;
         let decision = cache.read(token, |entry| {
-            if entry.key.key.is_retired() || !entry.key.keys.are_fresh(now) {
+            if entry.key.key.is_retired() || !entry.key.keys.are_fresh(&self.clock, now) {
                 return None;
             }
+            let now = now.wall;
             let check = || {
                 let certificate = certificate.required()?;
                 certificate.check(now, self.policy.skew)?;
@@ -227,11 +228,8 @@ impl Inner {
         certificate.check(now, self.policy.skew)?;
         check_binding(certificate, claims.confirmation.as_deref())?;
         let token_issuer = self.policy.token_issuer(&claims)?;
-        let found = self.keys.find(&token_issuer, header.key_id()?, now);
-        let found = found.map_err(|(reason, keys)| Rejection {
-            reason,
-            keys: Some(keys),
-        })?;
+        let found = self.keys.find(&token_issuer, header.key_id()?);
+        let found = found.map_err(|missing| Rejection::Keys(Box::new(missing)))?;
         let tid = claims.tenant.as_deref().unwrap_or_default();
         if !found.key.belongs_to(self.policy.issuer(&token_issuer), tid) {
             return Err(Reason::KeyIssuerMismatch.into());

@@ -1,10 +1,12 @@
+use super::KeyOrigin;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
 /// Fetches the issuers' documents over HTTPS.
 ///
-/// An implementation verifies the server, follows no redirects, and limits the time (5 s) and the length of a response (1 MiB).
+/// An implementation verifies the server, follows no redirects, and limits the time (5 s) and the length of a response (1 MiB). With the
+/// feature `tokio`, its future is dropped after 30 s.
 pub trait KeyFetcher: Send + Sync + 'static {
     /// Fetches the body of the response with status 200 from an `https` URL.
     fn fetch<'a>(&'a self, url: &'a str) -> FetchFuture<'a>;
@@ -43,6 +45,11 @@ impl FetchError {
     ) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// As the cause for which keys could not be loaded.
+    pub(crate) fn of_keys(self, origin: &KeyOrigin) -> Self {
+        Self::new(format!("the keys of {origin} could not be loaded")).with_source(self)
     }
 
     /// Its text, with those of its causes.

@@ -1,61 +1,21 @@
-use super::VerificationKey;
-use super::key_set::KeySet;
+use super::key_age::KeyAge;
+use super::refresh_schedule::{RefreshCause, RefreshSchedule, RunningRefresh};
+use super::{KeyOrigin, KeySet, VerificationKey};
 use crate::Reason;
-use crate::clock::MAX_STEP_BACK;
+use crate::clock::{DualTime, GuardedClock};
 use arc_swap::ArcSwapOption;
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::fmt;
-use std::hash::BuildHasher as _;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::watch;
 
-/// The keys of one issuer, and when they are refreshed. All times are in seconds.
-#[derive(Debug)]
+/// The keys of one issuer.
 pub(crate) struct IssuerKeys {
     origin: KeyOrigin,
-    /// How old they may become.
-    max_age: i64,
+    /// Of the first of the verifiers that share them.
+    clock: Arc<GuardedClock>,
     current: ArcSwapOption<HashMap<String, Arc<VerificationKey>>>,
-    loaded_at: AtomicI64,
-    /// Their age is counted from then. For those of a file it is earlier than `loaded_at`.
-    fetched_at: AtomicI64,
-    /// From then on they are used only after another refresh was tried.
-    fresh_until: AtomicI64,
-    /// After how many seconds they are refreshed.
-    refresh_interval: i64,
-    refresh: Mutex<RefreshState>,
-    /// The number of refreshes that have ended.
-    ended: watch::Sender<u64>,
-}
-
-/// Where keys come from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum KeyOrigin {
-    /// They do not change.
-    Fixed,
-    /// A [key file](super::KeyFile), in which the issuer has this name.
-    File { path: PathBuf, issuer: String },
-    /// The issuer's metadata document, which names the key set.
-    Metadata {
-        url: String,
-        /// The `issuer` that the document must have.
-        issuer: String,
-    },
-}
-
-#[derive(Debug, Default)]
-struct RefreshState {
-    last_attempt: Option<i64>,
-    /// The one before.
-    previous_attempt: Option<i64>,
-    /// When the refresh that runs was started.
-    running_since: Option<i64>,
-    /// The number of the last refresh.
-    run: u64,
-    results: RefreshResults,
+    age: KeyAge,
+    schedule: Arc<RefreshSchedule>,
+    results: Mutex<RefreshResults>,
 }
 
 /// The results of refreshes.
@@ -67,45 +27,36 @@ pub(crate) struct RefreshResults {
     pub(crate) error: Option<String>,
 }
 
-/// A refresh that runs.
-pub(crate) struct RunningRefresh {
-    ended: watch::Receiver<u64>,
-    #[cfg(feature = "tokio")]
-    run: u64,
-    #[cfg(feature = "tokio")]
-    keys: Arc<IssuerKeys>,
-}
-
 /// The keys that were loaded.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) keys: KeySet,
+    /// In seconds since the Unix epoch.
     pub(crate) fetched_at: i64,
 }
 
-/// Why a refresh is started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RefreshCause {
-    /// There are no keys, or they may not be used any more.
-    Unavailable,
-    /// The keys are old.
-    Age,
-    /// A token names a key that is not among them.
-    UnknownKey,
+/// Why no key was found, and what the request waits for.
+pub(crate) struct MissingKey {
+    pub(crate) reason: Reason,
+    /// The number of the refresh that was started: see [`RefreshSchedule::end`].
+    pub(crate) started: Option<u64>,
+    pub(crate) running: Option<RunningRefresh>,
 }
 
 impl IssuerKeys {
-    pub(crate) fn new(origin: KeyOrigin, max_age: i64) -> Self {
+    pub(crate) fn new(
+        origin: KeyOrigin,
+        max_age: i64,
+        clock: Arc<GuardedClock>,
+        schedule: Arc<RefreshSchedule>,
+    ) -> Self {
         Self {
-            refresh_interval: refresh_interval(&origin),
+            age: KeyAge::new(&origin, max_age),
             origin,
-            max_age,
+            clock,
             current: ArcSwapOption::empty(),
-            loaded_at: AtomicI64::new(0),
-            fetched_at: AtomicI64::new(0),
-            fresh_until: AtomicI64::new(i64::MIN),
-            refresh: Mutex::default(),
-            ended: watch::Sender::new(0),
+            schedule,
+            results: Mutex::default(),
         }
     }
 
@@ -113,30 +64,63 @@ impl IssuerKeys {
         &self.origin
     }
 
-    /// The key with this id.
-    pub(crate) fn find(&self, id: &str, now: i64) -> Result<Arc<VerificationKey>, Reason> {
+    pub(crate) fn clock(&self) -> &Arc<GuardedClock> {
+        &self.clock
+    }
+
+    pub(crate) fn schedule(&self) -> &Arc<RefreshSchedule> {
+        &self.schedule
+    }
+
+    /// The key with this id. If it is not among the keys, or they may not be used now, a refresh is started, if it may start.
+    pub(crate) fn find(&self, id: &str) -> Result<Arc<VerificationKey>, MissingKey> {
+        let now = self.clock.read();
+        self.look_up(id, now).or_else(|_| self.find_again(id, now))
+    }
+
+    /// Looks again while no refresh ends: one that has ended meanwhile may have brought the key.
+    fn find_again(&self, id: &str, now: DualTime) -> Result<Arc<VerificationKey>, MissingKey> {
+        let mut schedule = self.schedule.lock();
+        if schedule.is_slow(now.monotonic) {
+            self.age.keep(now.wall);
+        }
+        self.look_up(id, now).map_err(|reason| {
+            let cause = match reason {
+                Reason::KeyUnknown => RefreshCause::UnknownKey,
+                _ => RefreshCause::Unavailable,
+            };
+            let may_change = !self.is_fixed();
+            MissingKey {
+                reason,
+                started: may_change
+                    .then(|| schedule.start(cause, now.monotonic))
+                    .flatten(),
+                running: schedule.running(),
+            }
+        })
+    }
+
+    fn look_up(&self, id: &str, now: DualTime) -> Result<Arc<VerificationKey>, Reason> {
         let current = self.current.load();
         let keys = current.as_ref().ok_or(Reason::KeysUnavailable)?;
         // Where nothing was fetched for long, as no request came, a retired key must not be accepted.
-        if !self.are_fresh(now) || !self.are_usable(now) {
+        if !self.age.is_fresh(now) {
             return Err(Reason::KeysUnavailable);
         }
         keys.get(id).cloned().ok_or(Reason::KeyUnknown)
     }
 
-    /// Whether decisions that were made with these keys still count.
-    pub(crate) fn are_fresh(&self, now: i64) -> bool {
-        now < self.fresh_until.load(Ordering::Acquire) && !self.are_from_later(now)
+    /// Whether decisions that were made with these keys still count. `clock` is that of a verifier, which has read it already.
+    pub(crate) fn are_fresh(&self, clock: &Arc<GuardedClock>, now: DualTime) -> bool {
+        match Arc::ptr_eq(clock, &self.clock) {
+            true => self.age.is_fresh(now),
+            false => self.age.is_fresh(self.clock.read()),
+        }
     }
 
-    /// Whether the clock was set back since they were loaded: their age is unknown.
-    fn are_from_later(&self, now: i64) -> bool {
-        self.loaded_at.load(Ordering::Acquire) > now.saturating_add(MAX_STEP_BACK)
-    }
-
-    /// Whether there are keys that may be used.
-    pub(crate) fn are_usable(&self, now: i64) -> bool {
-        self.current.load().is_some() && now < self.end_of_use()
+    /// Whether there are keys that may be used, if need be after a refresh was tried.
+    pub(crate) fn are_usable(&self) -> bool {
+        self.current.load().is_some() && self.age.is_usable(self.clock.now())
     }
 
     /// The keys, and when they were fetched. `None` if they were never loaded.
@@ -144,97 +128,54 @@ impl IssuerKeys {
         let keys = self.current.load_full()?;
         Some(Loaded {
             keys: KeySet(HashMap::clone(&keys)),
-            fetched_at: self.fetched_at.load(Ordering::Acquire),
+            fetched_at: self.age.fetched_at(),
         })
     }
 
     /// Whether the keys should be refreshed because of their age, or are missing.
-    pub(crate) fn are_due(&self, now: i64) -> bool {
-        let loaded_at = self.loaded_at.load(Ordering::Acquire);
-        let is_old = now >= loaded_at + self.refresh_interval || self.are_from_later(now);
-        !self.is_fixed() && (!self.are_usable(now) || is_old)
+    pub(crate) fn are_due(&self) -> bool {
+        !self.is_fixed() && (!self.are_usable() || self.age.is_due(self.clock.now()))
+    }
+
+    /// Starts a refresh because of their age, if it may start.
+    pub(crate) fn start_due(&self) -> Option<u64> {
+        let now = self.clock.read();
+        let cause = match self.current.load().is_some() && self.age.is_fresh(now) {
+            true => RefreshCause::Age,
+            false => RefreshCause::Unavailable,
+        };
+        self.schedule.lock().start(cause, now.monotonic)
     }
 
     /// Whether there are no keys that may be used, and the last refresh failed.
-    pub(crate) fn have_failed(&self, now: i64) -> bool {
-        !self.are_usable(now) && self.refresh_state().results.error.is_some()
+    pub(crate) fn have_failed(&self) -> bool {
+        !self.are_usable() && self.results().error.is_some()
     }
 
     pub(crate) fn refresh_results(&self) -> RefreshResults {
-        self.refresh_state().results.clone()
+        self.results().clone()
     }
 
-    /// Starts a refresh, unless one runs or has run recently. The caller then calls [`end`](Self::end) with the number of the
-    /// refresh.
-    pub(crate) fn start(&self, cause: RefreshCause, now: i64) -> Option<u64> {
-        if self.is_fixed() {
-            return None;
-        }
-        let mut state = self.refresh_state();
-        if !self.allows(&state, cause, now) {
-            return None;
-        }
-        state.previous_attempt = state.last_attempt;
-        state.last_attempt = Some(now);
-        state.running_since = Some(now);
-        state.run += 1;
-        Some(state.run)
-    }
-
-    /// Ends a refresh that was started and did not run: it does not count as an attempt.
-    pub(crate) fn cancel(&self, run: u64) {
-        let mut state = self.refresh_state();
-        if state.run == run {
-            state.last_attempt = state.previous_attempt;
-            self.set_ended(state);
-        }
-    }
-
-    /// Ends a refresh with its result, unless another one was started meanwhile. The time until the next attempt starts now.
-    pub(crate) fn end(&self, run: u64, loaded: Result<Loaded, String>, now: i64) {
-        let mut state = self.refresh_state();
-        if state.run != run {
-            return;
-        }
-        state.last_attempt = Some(now);
+    /// Takes over the result of a refresh, while the schedule is locked.
+    pub(crate) fn end_refresh(&self, loaded: Result<Loaded, String>, now: DualTime) {
+        let mut results = self.results();
         match loaded {
             Ok(loaded) => {
-                state.results.succeeded += 1;
-                state.results.error = None;
-                self.install(loaded, now);
+                results.succeeded += 1;
+                results.error = None;
+                self.install(loaded, now.wall);
             }
             Err(error) => {
-                state.results.failed += 1;
-                state.results.error = Some(error);
-                self.keep(now);
+                results.failed += 1;
+                results.error = Some(error);
+                self.age.keep(now.wall);
             }
         }
-        self.set_ended(state);
-    }
-
-    /// The refresh that runs, if one does.
-    pub(crate) fn running(self: &Arc<Self>) -> Option<RunningRefresh> {
-        let state = self.refresh_state();
-        state.running_since.map(|_| RunningRefresh {
-            ended: self.ended.subscribe(),
-            #[cfg(feature = "tokio")]
-            run: state.run,
-            #[cfg(feature = "tokio")]
-            keys: Arc::clone(self),
-        })
-    }
-
-    /// Allows the use of the last keys while a refresh still runs, as after one that failed.
-    #[cfg(feature = "tokio")]
-    fn keep_during(&self, run: u64, now: i64) {
-        let state = self.refresh_state();
-        if state.run == run && state.running_since.is_some() {
-            self.keep(now);
-        }
+        self.age.set_tried(now.monotonic);
     }
 
     /// Replaces the keys. One that did not change remains the same value, with the decisions that were cached for it.
-    pub(crate) fn install(&self, loaded: Loaded, now: i64) {
+    pub(crate) fn install(&self, loaded: Loaded, loaded_at: i64) {
         let KeySet(mut keys) = loaded.keys;
         let earlier = self.current.load_full();
         for (id, known) in earlier.iter().flat_map(|keys| keys.iter()) {
@@ -244,112 +185,52 @@ impl IssuerKeys {
             }
         }
         self.current.store(Some(Arc::new(keys)));
-        self.loaded_at.store(now, Ordering::Release);
-        self.fetched_at.store(loaded.fetched_at, Ordering::Release);
-        let fresh_until = match self.origin {
-            KeyOrigin::Fixed => {
-                // They have no age.
-                self.loaded_at.store(0, Ordering::Release);
-                i64::MAX
-            }
-            KeyOrigin::File { .. } => self.end_of_use().min(now + 2 * FILE_INTERVAL),
-            KeyOrigin::Metadata { .. } => self.end_of_use().min(now + 2 * REFRESH_INTERVAL),
-        };
-        self.fresh_until.store(fresh_until, Ordering::Release);
-    }
-
-    /// Keeps the last keys after a failure, until they are too old.
-    fn keep(&self, now: i64) {
-        if self.are_from_later(now) {
-            self.loaded_at.store(now, Ordering::Release);
-            self.fetched_at.fetch_min(now, Ordering::AcqRel);
-        }
-        let retry = self.end_of_use().min(now + RETRY_AFTER_FAILURE);
-        self.fresh_until.fetch_max(retry, Ordering::AcqRel);
-    }
-
-    fn set_ended(&self, mut state: MutexGuard<'_, RefreshState>) {
-        state.running_since = None;
-        drop(state);
-        self.ended.send_modify(|ended| *ended += 1);
-    }
-
-    fn allows(&self, state: &RefreshState, cause: RefreshCause, now: i64) -> bool {
-        let interval = match (cause, &self.origin) {
-            (RefreshCause::Unavailable, _) | (_, KeyOrigin::File { .. }) => RETRY_WITHOUT_KEYS,
-            (RefreshCause::Age, _) => RETRY_AFTER_FAILURE,
-            (RefreshCause::UnknownKey, _) => UNKNOWN_KEY_INTERVAL,
-        };
-        let has_passed = |last: i64, interval: i64| now.abs_diff(last) >= interval.unsigned_abs();
-        match state.running_since {
-            // A fetcher that does not end must not stop all refreshes.
-            Some(started) => has_passed(started, MAX_RUN),
-            None => state
-                .last_attempt
-                .is_none_or(|last| has_passed(last, interval)),
-        }
-    }
-
-    fn end_of_use(&self) -> i64 {
-        match self.is_fixed() {
-            true => i64::MAX,
-            false => {
-                let fetched_at = self.fetched_at.load(Ordering::Acquire);
-                fetched_at.saturating_add(self.max_age)
-            }
-        }
+        self.age.set_loaded(loaded.fetched_at, loaded_at);
     }
 
     fn is_fixed(&self) -> bool {
         matches!(self.origin, KeyOrigin::Fixed)
     }
 
-    fn refresh_state(&self) -> MutexGuard<'_, RefreshState> {
-        // A panic cannot leave it incomplete.
-        self.refresh.lock().unwrap_or_else(PoisonError::into_inner)
+    fn results(&self) -> MutexGuard<'_, RefreshResults> {
+        // A panic cannot leave them incomplete.
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl RunningRefresh {
-    /// Waits for its end.
-    pub(crate) async fn ended(&mut self) {
-        // An error: the verifiers with these keys were dropped.
-        let _ = self.ended.changed().await;
+#[cfg(test)]
+mod tests {
+    use super::super::refresh_schedule::Intervals;
+    use super::*;
+    use crate::SystemClock;
+    use serde_json::json;
+
+    #[test]
+    fn key_that_arrives_while_the_schedule_is_locked_for_a_request_is_found() {
+        let clock = Arc::new(GuardedClock::new(Arc::new(SystemClock::new())));
+        let origin = KeyOrigin::Metadata {
+            url: String::new(),
+            issuer: String::new(),
+        };
+        let schedule = RefreshSchedule::new(Intervals::DISCOVERED);
+        let keys = IssuerKeys::new(origin, 3600, Arc::clone(&clock), schedule);
+        let now = clock.read();
+        keys.install(loaded("first", now), now.wall);
+        assert_eq!(keys.look_up("second", now).err(), Some(Reason::KeyUnknown));
+        keys.install(loaded("second", now), now.wall);
+        assert!(keys.find_again("second", now).is_ok());
+        let missing = keys.find_again("first", now).err().unwrap();
+        assert_eq!(missing.reason, Reason::KeyUnknown);
+        assert!(missing.started.is_some() && missing.running.is_some());
     }
 
-    /// It is too slow to be waited for: the last keys may be used meanwhile.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn is_slow(&self, now: i64) {
-        self.keys.keep_during(self.run, now);
-    }
-}
-
-impl fmt::Display for KeyOrigin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Fixed => f.write_str("all issuers"),
-            Self::File { issuer, .. } => f.write_str(issuer),
-            Self::Metadata { url, .. } => f.write_str(url),
+    fn loaded(id: &str, now: DualTime) -> Loaded {
+        let modulus = "_".repeat(341) + "w";
+        let key = json!({ "kty": "RSA", "kid": id, "n": modulus, "e": "AQAB" });
+        let keys = json!({ "keys": [key] }).to_string();
+        Loaded {
+            keys: KeySet::parse(keys.as_bytes()).unwrap(),
+            fetched_at: now.wall,
         }
     }
 }
-
-/// Replicas that were started together do not fetch together.
-fn refresh_interval(origin: &KeyOrigin) -> i64 {
-    match origin {
-        KeyOrigin::File { .. } => FILE_INTERVAL,
-        _ => REFRESH_INTERVAL - (RandomState::new().hash_one(origin) % MAX_JITTER) as i64,
-    }
-}
-
-/// As Microsoft advises.
-const REFRESH_INTERVAL: i64 = 3600;
-const MAX_JITTER: u64 = 300;
-/// A file is read this often.
-const FILE_INTERVAL: i64 = 60;
-/// How often tokens with unknown keys can cause a refresh.
-const UNKNOWN_KEY_INTERVAL: i64 = 300;
-const RETRY_AFTER_FAILURE: i64 = 60;
-const RETRY_WITHOUT_KEYS: i64 = 5;
-/// Two documents take ten seconds at most.
-const MAX_RUN: i64 = 30;

@@ -56,6 +56,9 @@ pub enum KeyFileError {
     Keys(String, #[source] KeySetError),
 }
 
+/// The content of a file, by the names of the issuers.
+pub(super) type KeysByIssuer = BTreeMap<String, Result<PublishedKeys, KeyFileError>>;
+
 #[derive(Deserialize)]
 struct Document<'a> {
     #[serde(borrow)]
@@ -111,21 +114,11 @@ impl KeyFile {
         let issuers: Vec<_> = self.iter().map(issuer).collect();
         json!({ "issuers": issuers }).to_string()
     }
+}
 
-    /// Reads a file.
-    pub(super) fn read(path: &Path) -> Result<Self, FetchError> {
-        Self::parse(&content(path)?).map_err(|error| unusable(path, error))
-    }
-
-    /// Reads the keys of one issuer; those of others are not looked at.
-    pub(super) fn read_issuer(path: &Path, issuer: &str) -> Result<PublishedKeys, FetchError> {
-        let content = content(path)?;
-        let entry = entries(&content).and_then(|mut entries| {
-            let entry = entries.remove(issuer);
-            entry.ok_or_else(|| KeyFileError::IssuerMissing(printable(issuer, MAX_NAME)))
-        });
-        let keys = entry.and_then(|entry| entry.parse());
-        keys.map_err(|error| unusable(path, error))
+impl KeyFileError {
+    pub(super) fn missing(issuer: &str) -> Self {
+        Self::IssuerMissing(printable(issuer, MAX_NAME))
     }
 }
 
@@ -176,6 +169,16 @@ impl Entry<'_> {
     }
 }
 
+/// Reads the keys of each issuer in a file: wrong ones of one issuer do not concern the others.
+pub(super) fn read_each(path: &Path) -> Result<KeysByIssuer, FetchError> {
+    let content = content(path)?;
+    let entries = entries(&content).map_err(|error| unusable(path, error))?;
+    let entries = entries.into_iter();
+    Ok(entries
+        .map(|(issuer, entry)| (issuer, entry.parse()))
+        .collect())
+}
+
 /// Each by its issuer.
 fn entries(json: &[u8]) -> Result<BTreeMap<String, Entry<'_>>, KeyFileError> {
     if json.len() > MAX_FILE {
@@ -205,7 +208,7 @@ fn content(path: &Path) -> Result<Vec<u8>, FetchError> {
     })
 }
 
-fn unusable(path: &Path, error: KeyFileError) -> FetchError {
+pub(super) fn unusable(path: &Path, error: KeyFileError) -> FetchError {
     let path = path.display();
     FetchError::new(format!("the key file {path} is not usable")).with_source(error)
 }

@@ -1,5 +1,5 @@
-use super::issuer_keys::{KeyOrigin, RefreshResults};
-use super::{IssuerKeys, PublishedKeys};
+use super::issuer_keys::RefreshResults;
+use super::{IssuerKeys, KeyOrigin, PublishedKeys};
 use std::time::Duration;
 
 /// The state of the keys of one issuer.
@@ -15,14 +15,14 @@ pub struct KeyStatus {
 
 impl KeyStatus {
     /// `None` for fixed keys.
-    pub(crate) fn new(keys: &IssuerKeys, now: i64) -> Option<Self> {
+    pub(crate) fn new(keys: &IssuerKeys) -> Option<Self> {
         let (issuer, metadata) = match keys.origin() {
             KeyOrigin::Fixed => return None,
             KeyOrigin::File { issuer, .. } => (issuer, None),
             KeyOrigin::Metadata { url, issuer } => (issuer, Some(url.clone())),
         };
         let published = keys.loaded().map(|loaded| {
-            let age = now.saturating_sub(loaded.fetched_at);
+            let age = keys.clock().now().saturating_sub(loaded.fetched_at);
             let age = Duration::from_secs(age.try_into().unwrap_or_default());
             let keys = PublishedKeys::new(issuer, loaded.fetched_at, loaded.keys);
             (keys, age)
@@ -33,7 +33,7 @@ impl KeyStatus {
             metadata,
             published,
             age,
-            usable: keys.are_usable(now),
+            usable: keys.are_usable(),
             results: keys.refresh_results(),
         })
     }

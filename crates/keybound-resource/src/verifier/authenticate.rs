@@ -48,7 +48,7 @@ impl Verifier {
             while running.len() < MAX_FETCHES
                 && let Some(keys) = due.next()
             {
-                let running_before = keys.running();
+                let running_before = keys.schedule().lock().running();
                 let refresh = self.0.keys.refresh_due(&keys).map(spawn);
                 running.spawn(async move {
                     match (refresh, running_before) {
@@ -72,7 +72,7 @@ impl Verifier {
         }
         let ended = tokio::time::timeout(MAX_WAIT, refusal.key_refresh_ended()).await;
         if ended.is_err() && refusal.reason() == Reason::KeysUnavailable {
-            refusal.key_refresh_is_slow(self.0.clock.now());
+            refusal.set_key_refresh_slow();
         }
     }
 }
@@ -80,13 +80,19 @@ impl Verifier {
 /// A separate task: a request that is cancelled must not cancel the refresh.
 fn spawn(refresh: KeyRefresh) -> JoinHandle<()> {
     tokio::spawn(async {
-        if let Err(error) = refresh.run().await {
-            let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, "an issuer's keys could not be refreshed");
+        match tokio::time::timeout(MAX_REFRESH, refresh.run()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "an issuer's keys could not be refreshed");
+            }
+            Err(_) => tracing::warn!("a refresh of an issuer's keys did not end in time"),
         }
     })
 }
 
+/// For a fetcher without a limit of time.
+const MAX_REFRESH: Duration = Duration::from_secs(30);
 const MAX_WAIT: Duration = Duration::from_secs(1);
 /// Issuers whose keys are fetched at a time.
 const MAX_FETCHES: usize = 16;

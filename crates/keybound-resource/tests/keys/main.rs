@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod documents;
+mod freshness;
 mod refreshes;
 mod requests;
+mod schedule;
 #[path = "../support/mod.rs"]
 mod support;

@@ -101,12 +101,14 @@ async fn clock_jumps_delay_no_refresh_and_revive_nothing() {
     }
     api.issuer.publish_keys(&keys(&["any"]));
     // Forward: the token has expired, and the keys are old.
+    api.clock.advance(5);
     api.clock.jump(6 * 3600);
     assert_eq!(api.authenticate(&expiring).await, Err(Reason::TokenExpired));
     assert_eq!(api.authenticate(&kept).await, Ok(()));
     assert_eq!(api.authenticate(&retired).await, Err(Reason::KeyUnknown));
     assert!(api.issuer.fetches() > 0);
     // Back: fresh tokens are accepted again, and the retired key is not.
+    api.clock.advance(5);
     api.clock.jump(-6 * 3600);
     for token in [&expiring, &kept] {
         assert_eq!(api.authenticate(token).await, Ok(()));

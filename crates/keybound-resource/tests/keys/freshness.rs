@@ -1,12 +1,9 @@
 //! Keys that were not refreshed for hours: whether they are used while they are refreshed.
-
-mod support;
-
+use crate::support::discovered::{Api, FakeIssuer, keys, made};
 use futures_util::future::join_all;
 use keybound_resource::{Guid, Reason, SharedKeys};
 use keybound_testing::attacks::TENANT;
 use serde_json::json;
-use support::discovered::{Api, FakeIssuer, keys, made};
 use tokio::time::Instant;
 
 #[tokio::test(start_paused = true)]
