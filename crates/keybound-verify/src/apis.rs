@@ -55,7 +55,7 @@ impl Apis {
             let builder = policy.verifier()?;
             let api_metrics = metrics.of_api(name);
             let builder = builder
-                .keys(keys.keys()?)
+                .keys(keys.keys())
                 .shared_keys(&apis.shared_keys)
                 .certificate(policy.certificate_rules()?)
                 .cache_bytes(config.cache_bytes())

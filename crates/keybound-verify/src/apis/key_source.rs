@@ -41,42 +41,33 @@ fn wrong_ca(path: &Path, error: &dyn fmt::Display) -> ConfigError {
 
 /// Where the keys are from.
 pub(super) struct KeySource<'a> {
-    origin: KeyOrigin<'a>,
-    max_age: Option<Duration>,
-}
-
-enum KeyOrigin<'a> {
-    File(&'a Path),
-    Discovered(HttpsKeyFetcher),
+    /// A file is read once for all APIs.
+    keys: Keys,
+    file: Option<&'a Path>,
 }
 
 impl<'a> KeySource<'a> {
     pub(super) fn new(settings: &'a KeySettings) -> Result<Self, ConfigError> {
-        let origin = match &settings.config.file {
-            Some(path) => KeyOrigin::File(path),
-            None => KeyOrigin::Discovered(settings.fetcher()?),
-        };
-        Ok(Self {
-            origin,
-            max_age: settings.config.max_age.map(Duration::from_secs),
-        })
-    }
-
-    pub(super) fn keys(&self) -> Result<Keys, ConfigError> {
-        let keys = match &self.origin {
-            KeyOrigin::Discovered(fetcher) => Keys::discovered(fetcher.clone()),
-            KeyOrigin::File(path) => Keys::file(*path)
+        let file = settings.config.file.as_deref();
+        let keys = match file {
+            None => Keys::discovered(settings.fetcher()?),
+            Some(path) => Keys::file(path)
                 .map_err(|error| ConfigError::new(format!("[keys]: {}", Chain(&error))))?,
         };
-        Ok(match self.max_age {
-            Some(max_age) => keys.max_age(max_age),
+        let keys = match settings.config.max_age {
+            Some(seconds) => keys.max_age(Duration::from_secs(seconds)),
             None => keys,
-        })
+        };
+        Ok(Self { keys, file })
+    }
+
+    pub(super) fn keys(&self) -> Keys {
+        self.keys.clone()
     }
 
     /// A file has the keys of all issuers. Whether they are too old changes with time: then the daemon is not ready.
     pub(super) fn check(&self, api: &str, verifier: &Verifier) -> Result<(), ConfigError> {
-        let KeyOrigin::File(path) = &self.origin else {
+        let Some(path) = self.file else {
             return Ok(());
         };
         let status = verifier.key_status();
