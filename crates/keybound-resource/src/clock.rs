@@ -1,7 +1,9 @@
 mod logged_step;
+mod shared_clock;
 mod system_clock;
 
 use logged_step::LoggedStep;
+pub use shared_clock::SharedClock;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -28,7 +30,7 @@ impl<T: Clock + ?Sized> Clock for Arc<T> {
 }
 
 /// The wall clock, except that it is not set back by more than [`MAX_STEP_BACK`] in all: an expired token must not become valid again.
-/// The time then runs on by the monotonic clock, until the wall clock has reached it or the verifier is built again.
+/// The time then runs on by the monotonic clock, until the wall clock has reached it.
 ///
 /// A wall clock that was set forward may be set back to where it was: a wrong time does not remain in use. After [`PROBATION`] it
 /// may no more.

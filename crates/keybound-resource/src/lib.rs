@@ -90,7 +90,7 @@ pub use cache_counters::CacheCounters;
 pub use caller::Caller;
 pub use certificate_rules::CertificateRules;
 pub use client_certificate::{CertificateError, ClientCertificate, ConnectionCertificate};
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, SharedClock, SystemClock};
 pub use continuous_access::{AccessDecision, ContinuousAccess};
 pub use issuer::{Issuer, TokenVersion};
 pub use keybound_core::{Certificate, Claims, Cloud, Guid, Thumbprints, X5tS256};

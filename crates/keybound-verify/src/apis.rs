@@ -1,9 +1,11 @@
 mod key_source;
+#[cfg(test)]
+mod tests;
 
 use crate::metrics::{ApiMetrics, Metrics};
 use crate::{Config, ConfigError, host};
 use key_source::{KeySettings, KeySource};
-use keybound_resource::{KeyStatus, SharedKeys, Verifier, VerifierBuilder};
+use keybound_resource::{KeyStatus, SharedClock, SharedKeys, Verifier, VerifierBuilder};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ pub(crate) struct Apis {
     all: Vec<Arc<Api>>,
     key_settings: KeySettings,
     shared_keys: SharedKeys,
+    shared_clock: SharedClock,
     /// Refresh the keys; they end with this value.
     refreshes: JoinSet<()>,
 }
@@ -31,8 +34,8 @@ pub(crate) struct Api {
 }
 
 impl Apis {
-    /// Builds the verifiers, which share their keys, also with previous ones whose keys are from the same source. Those that are not known
-    /// yet are not fetched here.
+    /// Builds the verifiers, which share their clock and their keys: the clock also with previous ones, and the keys if they are from the
+    /// same source. Those that are not known yet are not fetched here.
     pub(crate) fn build(
         config: &Config,
         metrics: &Metrics,
@@ -40,6 +43,7 @@ impl Apis {
         previous: Option<&Self>,
     ) -> Result<Self, ConfigError> {
         let key_settings = KeySettings::read(&config.keys)?;
+        let shared_clock = previous.map(|apis| apis.shared_clock.clone());
         let previous = previous.filter(|apis| apis.key_settings == key_settings);
         let shared_keys = previous.map(|apis| apis.shared_keys.clone());
         let mut apis = Self {
@@ -47,6 +51,7 @@ impl Apis {
             all: Vec::new(),
             key_settings,
             shared_keys: shared_keys.unwrap_or_default(),
+            shared_clock: shared_clock.unwrap_or_default(),
             refreshes: JoinSet::new(),
         };
         let keys = KeySource::new(&apis.key_settings)?;
@@ -56,6 +61,7 @@ impl Apis {
             let api_metrics = metrics.of_api(name);
             let builder = builder
                 .keys(keys.keys())
+                .shared_clock(&apis.shared_clock)
                 .shared_keys(&apis.shared_keys)
                 .certificate(policy.certificate_rules()?)
                 .cache_bytes(config.cache_bytes())

@@ -1,13 +1,12 @@
 use super::given_list::{GivenList, check_texts};
 use super::{BuildError, Inner, Verifier};
 use crate::cache::{Cache, Hashed};
-use crate::clock::GuardedClock;
 use crate::issuer::issuers_of;
 use crate::keys::{KeyStore, Keys, SharedKeys};
 use crate::policy::{Policy, Tenants};
 use crate::refusal::ChallengeParameters;
 use crate::{
-    CacheCounters, CertificateRules, Clock, Cloud, ContinuousAccess, Issuer, Schemes, SystemClock,
+    CacheCounters, CertificateRules, Clock, Cloud, ContinuousAccess, Issuer, Schemes, SharedClock,
 };
 use keybound_core::Guid;
 use std::collections::HashMap;
@@ -35,7 +34,7 @@ pub struct VerifierBuilder {
     shared_keys: SharedKeys,
     cache_bytes: usize,
     cache_counters: CacheCounters,
-    clock: Arc<dyn Clock>,
+    clock: SharedClock,
     authorization_uri: Option<String>,
     resource: Option<String>,
     continuous_access: Option<Arc<dyn ContinuousAccess>>,
@@ -61,7 +60,7 @@ impl Default for VerifierBuilder {
             shared_keys: SharedKeys::new(),
             cache_bytes: 64 << 20,
             cache_counters: CacheCounters::new(),
-            clock: Arc::new(SystemClock::new()),
+            clock: SharedClock::default(),
             authorization_uri: None,
             resource: None,
             continuous_access: None,
@@ -186,9 +185,15 @@ impl VerifierBuilder {
         self
     }
 
-    /// The clocks. Default: [`SystemClock`].
+    /// The clocks. Default: [`SystemClock`](crate::SystemClock).
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.clock = SharedClock::new(clock);
+        self
+    }
+
+    /// The clocks of all verifiers that have the same value, in place of [`clock`](Self::clock): for a verifier that replaces another one.
+    pub fn shared_clock(mut self, clock: &SharedClock) -> Self {
+        self.clock = clock.clone();
         self
     }
 
@@ -254,7 +259,7 @@ impl VerifierBuilder {
                 issuer: issuer.name(None),
             });
         }
-        let clock = Arc::new(GuardedClock::new(self.clock));
+        let SharedClock(clock) = self.clock;
         Ok(Verifier(Arc::new(Inner {
             keys: KeyStore::new(keys, &policy, &self.shared_keys, &clock),
             cache: Cache::new(self.cache_bytes, Hashed::Signature),

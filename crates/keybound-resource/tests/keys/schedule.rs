@@ -1,7 +1,9 @@
 //! When keys are refreshed: at rollovers, by clocks that are set, and with fetchers that hang.
 use crate::support::TestClock;
 use crate::support::discovered::{Api, FakeIssuer, keys, made, signed_by};
-use keybound_resource::{Clock, FetchFuture, Guid, KeyFetcher, Keys, Reason, SharedKeys};
+use keybound_resource::{
+    Clock, FetchFuture, Guid, KeyFetcher, Keys, Reason, SharedClock, SharedKeys, VerifierBuilder,
+};
 use keybound_testing::attacks::TENANT;
 use serde_json::json;
 use std::pin::pin;
@@ -114,6 +116,33 @@ async fn fetch_without_a_limit_of_time_ends_after_half_a_minute() {
     assert_eq!(Arc::strong_count(held), before);
     let status = api.verifier.key_status();
     assert!(status.iter().all(|keys| keys.error().is_some()));
+}
+
+#[tokio::test]
+async fn what_has_expired_remains_expired_for_a_verifier_that_replaces_another() {
+    let clock = TestClock::new();
+    let shared = SharedClock::new(clock.clone());
+    let api = async |settings: &dyn Fn(VerifierBuilder) -> VerifierBuilder| {
+        let issuer = FakeIssuer::with_keys(&keys(&["any"]));
+        let api = Api::with(issuer, |builder| settings(builder.tenant(guid(TENANT))));
+        api.verifier.fetch_due_keys().await;
+        api
+    };
+    let sharing = |builder: VerifierBuilder| builder.shared_clock(&shared);
+    let token = signed_by("any");
+    assert_eq!(api(&sharing).await.verify(&token), Ok(()));
+    clock.advance(6 * 3600);
+    assert_eq!(
+        api(&sharing).await.verify(&token),
+        Err(Reason::TokenExpired)
+    );
+    clock.jump(-6 * 3600);
+    assert_eq!(
+        api(&sharing).await.verify(&token),
+        Err(Reason::TokenExpired)
+    );
+    let other = |builder: VerifierBuilder| builder.clock(clock.clone());
+    assert_eq!(api(&other).await.verify(&token), Ok(()));
 }
 
 /// A clock that does something once, when it is read.
