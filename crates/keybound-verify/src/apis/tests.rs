@@ -22,7 +22,7 @@ fn what_has_expired_remains_expired_after_a_reload() {
         let verified = apis.all[0].verifier.verify(header.as_str(), &certificate);
         verified.map(drop).map_err(|refusal| refusal.reason())
     };
-    let build = |extend: &Extend, previous: Option<&Apis>| {
+    let build = |extend: &ExtendVerifier, previous: Option<&Apis>| {
         let metrics = Metrics::default();
         Apis::build(&config, &metrics, extend, previous).unwrap()
     };
