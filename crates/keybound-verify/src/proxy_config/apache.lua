@@ -5,9 +5,18 @@ local IDENTITY = { @IDENTITY@ }
 -- Patterns of the headers that only the daemon or the proxy may set.
 local FORGED = { @FORGED@ }
 local UNAVAILABLE = 503
+-- In bytes.
+local MAX_ANSWER = 65536
 
 local function connect()
-@CONNECT@
+    local socket = @SOCKET@
+    -- In seconds, for each of the steps that follow.
+    socket:settimeout(1, "t")
+    if not socket:connect(@ADDRESS@) then
+        return nil
+    end
+    socket:settimeout(3, "t")
+    return socket
 end
 
 -- A value that would end its line denies the request.
@@ -41,34 +50,20 @@ local function request_for(r)
     return text .. "\r\n"
 end
 
--- The status and the headers of the answer.
+-- The status and the headers of the answer, which ends the connection. One that is longer is no answer of the daemon.
 local function ask(r)
     local socket = connect()
     if not socket then
         return nil
     end
-    socket:settimeout(3)
     socket:send(request_for(r))
-    local status = (socket:receive("*l") or ""):match("^HTTP/1%.1 (%d%d%d)")
-    local headers = {}
-    local ended = false
-    while status do
-        local text = socket:receive("*l")
-        if not text then
-            break
-        end
-        if text == "" then
-            ended = true
-            break
-        end
-        local name, value = text:match("^([^:]+):%s*(.-)%s*$")
-        if name then
-            headers[name:lower()] = value
-        end
-    end
+    local _, ending, answer = socket:receive(MAX_ANSWER)
     socket:close()
-    if not ended then
-        return nil
+    local head = ending == "closed" and answer:match("^(.-\r\n)\r\n")
+    local status = head and head:match("^HTTP/1%.1 (%d%d%d)")
+    local headers = {}
+    for name, value in (status and head or ""):gmatch("\n([^:\r\n]+):[ \t]*([^\r\n]-)[ \t]*\r") do
+        headers[name:lower()] = value
     end
     return tonumber(status), headers
 end
@@ -94,6 +89,10 @@ end
 function keybound_verify(r)
     local ok, status, headers = pcall(ask, r)
     if not ok or not status then
+        return UNAVAILABLE
+    end
+    -- Another server in the place of the daemon names no caller.
+    if status == 200 and (headers["x-keybound-client"] or "") == "" then
         return UNAVAILABLE
     end
     clean(r)

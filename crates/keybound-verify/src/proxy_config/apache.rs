@@ -24,21 +24,24 @@ pub(super) fn apache(config: &Config, front: &FrontEnd) -> Template {
 
 /// The script.
 pub(super) fn apache_script(server: &Server<'_>) -> Result<Template, ConfigError> {
-    let connect = match server {
-        Server::Unix(path) => Template::new(
-            "    local socket = require(\"socket.unix\")()\n    return socket:connect(\"@PATH@\") and socket",
-        )
-        .value("PATH", path),
-        Server::Tcp(address) => Template::new(
-            "    local socket = require(\"socket\").tcp()\n    return socket:connect(\"@ADDRESS@\", @PORT@) and socket",
-        )
-        .value("ADDRESS", &address.ip().to_string())
-        .value("PORT", &address.port().to_string()),
+    let (socket, address) = match server {
+        Server::Unix(path) => (
+            "require(\"socket.unix\")()",
+            Template::new("\"@PATH@\"").value("PATH", path),
+        ),
+        Server::Tcp(address) => (
+            "require(\"socket\").tcp()",
+            Template::new("\"@IP@\", @PORT@")
+                .value("IP", &address.ip().to_string())
+                .value("PORT", &address.port().to_string()),
+        ),
         Server::Tls(_) => {
             return Err(ConfigError::new(
                 "LuaSocket, by which Apache asks, has no TLS: run a daemon on the host of Apache",
             ));
         }
     };
-    Ok(lua(include_str!("apache.lua")).part("CONNECT", connect))
+    Ok(lua(include_str!("apache.lua"))
+        .part("SOCKET", Template::new(socket))
+        .part("ADDRESS", address))
 }

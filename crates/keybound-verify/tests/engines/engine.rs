@@ -50,6 +50,10 @@ pub struct EngineKind {
     pub has_http_2: bool,
     /// Whether the API gets no trailers.
     pub drops_trailers: bool,
+    /// How long it waits for an answer as it is printed, and a shorter time. `None`: 30 s, which no setting changes.
+    pub waits: Option<(&'static str, &'static str)>,
+    /// Whether it requires that the daemon names a caller.
+    pub requires_caller: bool,
     /// Whether it can connect to a Unix socket.
     pub has_unix_sockets: bool,
     /// Whether it accepts connections before it has read its configuration.
@@ -81,6 +85,18 @@ impl Engine {
         api: SocketAddr,
         daemon: Option<DaemonConnection>,
     ) -> Self {
+        Self::start_changed(kind, folder, config, api, daemon, |printed| printed)
+    }
+
+    /// Like [`start`](Self::start), with another text in place of what is printed: the configuration, or the script if there is one.
+    pub fn start_changed(
+        kind: &EngineKind,
+        folder: &Path,
+        config: &Config,
+        api: SocketAddr,
+        daemon: Option<DaemonConnection>,
+        change: impl FnOnce(String) -> String,
+    ) -> Self {
         let program = (kind.program)();
         assert!(
             program.exists(),
@@ -101,25 +117,31 @@ impl Engine {
         fs::write(&certificate, chain).unwrap();
         fs::write(&key, key_pem).unwrap();
         let port = ReservedPort::new();
-        let mut front = FrontEnd::new(&certificate, &key, api.into());
+        // A name with addresses of both families, of which the API listens on one.
+        let upstream = format!("localhost:{}", api.port());
+        let mut front = FrontEnd::new(&certificate, &key, upstream.parse().unwrap());
         front.listen = port.address();
         front.script = folder.join("verify.lua");
         front.daemon = daemon;
+        let mut printed = proxy_config(config, &front).unwrap();
         if kind.has_script {
-            fs::write(&front.script, proxy_script(config, &front).unwrap()).unwrap();
+            let script = change(proxy_script(config, &front).unwrap());
+            fs::write(&front.script, script).unwrap();
+        } else {
+            printed = change(printed);
         }
-        let configuration = write(kind, folder, &proxy_config(config, &front).unwrap());
+        let configuration = write(kind, folder, &printed);
         let arguments = (kind.arguments)(folder, &configuration, front.listen);
-        let process = run(&program, &arguments, folder, front.listen);
-        if kind.listens_early {
-            wait_for_certificate(front.listen, &leaf);
-        }
-        Self {
-            process,
+        let engine = Self {
+            process: run(&program, &arguments, folder, front.listen),
             address: front.listen,
             _port: port,
             ca_pem: authority.pem(),
+        };
+        if kind.listens_early {
+            wait_for_certificate(front.listen, &leaf);
         }
+        engine
     }
 }
 

@@ -7,6 +7,7 @@ mod api;
 mod client;
 mod end_to_end;
 mod engine;
+mod faults;
 mod front;
 mod hostile;
 mod many_hosts;
@@ -18,6 +19,7 @@ mod tls;
 mod tls_to_daemon;
 
 use engine::{APACHE, CADDY, ENVOY, ENVOY_HTTP, HAPROXY, NGINX, NGINX_WITH_SETTINGS, TRAEFIK};
+use faults::faults_of_daemon;
 use hostile::hostile_requests;
 use many_hosts::many_hosts;
 use table::attack_table;
@@ -118,4 +120,39 @@ fn printed_configurations_have_room_for_many_long_hosts() {
     for kind in [&ENVOY, &NGINX, &HAPROXY, &APACHE, &TRAEFIK, &CADDY] {
         many_hosts(kind);
     }
+}
+
+#[test]
+fn faults_of_daemon_behind_envoy_by_grpc() {
+    faults_of_daemon(&ENVOY);
+}
+
+#[test]
+fn faults_of_daemon_behind_envoy_by_http() {
+    faults_of_daemon(&ENVOY_HTTP);
+}
+
+#[test]
+fn faults_of_daemon_behind_nginx() {
+    faults_of_daemon(&NGINX);
+}
+
+#[test]
+fn faults_of_daemon_behind_haproxy() {
+    faults_of_daemon(&HAPROXY);
+}
+
+#[test]
+fn faults_of_daemon_behind_apache() {
+    faults_of_daemon(&APACHE);
+}
+
+#[test]
+fn faults_of_daemon_behind_traefik() {
+    faults_of_daemon(&TRAEFIK);
+}
+
+#[test]
+fn faults_of_daemon_behind_caddy() {
+    faults_of_daemon(&CADDY);
 }

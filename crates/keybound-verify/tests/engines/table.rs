@@ -54,14 +54,20 @@ pub fn attack_table(kind: &EngineKind) {
 
 /// Starts the daemon for a proxy; the configuration names where it listens.
 pub async fn start_daemon(kind: &EngineKind, table: &Table, log: DecisionLog) -> (Daemon, Config) {
+    let mut config = config(kind, table);
+    let daemon = table.start_with_config(config.clone(), log).await;
+    config.listen.tcp = daemon.address();
+    (daemon, config)
+}
+
+/// With a Unix socket, or any port of loopback.
+pub fn config(kind: &EngineKind, table: &Table) -> Config {
     let mut config = Config::from_toml(&table.config(kind.name)).unwrap();
     if !kind.has_unix_sockets {
         config.listen.unix = None;
         config.listen.tcp = Some((Ipv4Addr::LOCALHOST, 0).into());
     }
-    let daemon = table.start_with_config(config.clone(), log).await;
-    config.listen.tcp = daemon.address();
-    (daemon, config)
+    config
 }
 
 /// A table with a separate folder, and the keys that all tests share.

@@ -29,6 +29,8 @@ pub static APACHE: EngineKind = EngineKind {
     ],
     has_http_2: false,
     drops_trailers: true,
+    waits: Some(("settimeout(3,", "settimeout(0.2,")),
+    requires_caller: true,
     has_unix_sockets: true,
     listens_early: false,
     names_reason: false,

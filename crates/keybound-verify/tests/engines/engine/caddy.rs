@@ -23,6 +23,11 @@ pub static CADDY: EngineKind = EngineKind {
     ],
     has_http_2: true,
     drops_trailers: true,
+    waits: Some((
+        "response_header_timeout 3s",
+        "response_header_timeout 200ms",
+    )),
+    requires_caller: true,
     has_unix_sockets: true,
     listens_early: false,
     names_reason: true,

@@ -30,6 +30,8 @@ pub static ENVOY: EngineKind = EngineKind {
     refused_by_tls: &[],
     has_http_2: true,
     drops_trailers: true,
+    waits: Some(("timeout: 3s", "timeout: 0.2s")),
+    requires_caller: true,
     has_unix_sockets: true,
     listens_early: false,
     names_reason: true,

@@ -20,6 +20,8 @@ pub static HAPROXY: EngineKind = EngineKind {
     has_http_2: true,
     // Before version 3.2.
     drops_trailers: false,
+    waits: Some(("timeout = 750", "timeout = 50")),
+    requires_caller: true,
     has_unix_sockets: true,
     listens_early: false,
     names_reason: false,

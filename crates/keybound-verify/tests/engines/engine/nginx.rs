@@ -29,6 +29,8 @@ pub static NGINX: EngineKind = EngineKind {
     refused_by_tls: &["weak-curve"],
     has_http_2: false,
     drops_trailers: true,
+    waits: Some(("proxy_read_timeout 3s;", "proxy_read_timeout 200ms;")),
+    requires_caller: true,
     has_unix_sockets: true,
     listens_early: false,
     names_reason: false,

@@ -23,6 +23,8 @@ pub static TRAEFIK: EngineKind = EngineKind {
     refused_by_tls: &[],
     has_http_2: true,
     drops_trailers: true,
+    waits: None,
+    requires_caller: false,
     has_unix_sockets: false,
     listens_early: true,
     names_reason: true,
