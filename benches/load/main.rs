@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 #[command(after_help = EXAMPLES)]
 enum Arguments {
     Prepare(Prepare),
-    Send(Send),
+    // Larger than the other.
+    Send(Box<Send>),
 }
 
 /// Writes the files for a daemon, a proxy and a client on this host into a folder.
