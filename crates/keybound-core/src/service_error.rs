@@ -3,7 +3,7 @@ mod repeated_secret;
 
 use crate::charset::decode_text;
 use crate::json::lenient::{self, Duplicates};
-use crate::{SecretString, redact};
+use crate::{Challenge, SecretString, redact};
 use first_line::first_line;
 use repeated_secret::RepeatedSecret;
 use serde_json::{Map, Value};
@@ -79,6 +79,26 @@ impl ServiceError {
         Some(Self {
             description: Some(description?),
             ..Self::default()
+        })
+    }
+
+    /// Reads the error in a value of `WWW-Authenticate` (RFC 6750 section 3): that of the first challenge with one. For a response whose
+    /// body has none.
+    pub fn from_challenge(value: &[u8]) -> Option<Self> {
+        Challenge::parse_all(value).iter().find_map(|challenge| {
+            let text = |name: &str| {
+                let text = challenge.parameter(name)?;
+                (!text.trim().is_empty()).then(|| redact(text))
+            };
+            let (error, description) = (text("error"), text("error_description"));
+            if error.is_none() && description.is_none() {
+                return None;
+            }
+            Some(Self {
+                error,
+                description,
+                ..Self::default()
+            })
         })
     }
 
@@ -175,6 +195,28 @@ const MAX_CODES: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn challenges_have_the_error_of_a_response_without_a_body() {
+        let read = |value: &str| ServiceError::from_challenge(value.as_bytes());
+        let error = read(
+            r#"Negotiate, mtls_pop realm="", error="insufficient_scope", error_description="the token lacks a required role""#,
+        )
+        .unwrap();
+        assert_eq!(error.error.as_deref(), Some("insufficient_scope"));
+        let description = error.description.unwrap();
+        assert_eq!(description, "the token lacks a required role");
+        let control = read("Bearer error_description=\"a\tb swordfish\"").unwrap();
+        assert!(!control.description.unwrap().contains('\t'));
+        for without in [
+            "",
+            "Bearer",
+            r#"mtls_pop realm="a""#,
+            r#"Bearer error="", error_description=" ""#,
+        ] {
+            assert_eq!(read(without), None, "{without}");
+        }
+    }
 
     #[test]
     fn parses_error_of_entra() {

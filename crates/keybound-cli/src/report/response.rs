@@ -157,7 +157,15 @@ pub(crate) fn check_response(response: &BufferedResponse) -> Result<(), Error> {
     };
     Err(Error::new(kind, Stage::Resource, message)
         .with_status(status)
-        .with_service(ServiceError::from_response(&response.body)))
+        .with_service(service_error(response)))
+}
+
+fn service_error(response: &BufferedResponse) -> Option<ServiceError> {
+    ServiceError::from_response(&response.body).or_else(|| {
+        let challenges = response.headers.get_all(http::header::WWW_AUTHENTICATE);
+        let mut challenges = challenges.iter();
+        challenges.find_map(|value| ServiceError::from_challenge(value.as_bytes()))
+    })
 }
 
 fn error_message(response: &BufferedResponse) -> &'static str {
@@ -223,6 +231,31 @@ mod tests {
             headers,
             body: Bytes::from_static(body),
         }
+    }
+
+    #[test]
+    fn error_of_a_challenge_is_that_of_a_response_without_a_body() {
+        let mut refused = response(403, None, b"");
+        let challenge = HeaderValue::from_static(
+            r#"mtls_pop realm="", error="insufficient_scope", error_description="the token lacks a required role""#,
+        );
+        let name = http::header::WWW_AUTHENTICATE;
+        refused.headers.insert(name, challenge);
+        let error = check_response(&refused).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .ends_with(": insufficient_scope: the token lacks a required role"),
+            "{error}"
+        );
+        assert!(
+            !error.next_step().contains("no readable reason"),
+            "{error:?}"
+        );
+        // The body has more.
+        refused.body = Bytes::from_static(br#"{"error":"other"}"#);
+        let error = check_response(&refused).unwrap_err();
+        assert!(error.to_string().ends_with(": other"), "{error}");
     }
 
     fn report(response: &BufferedResponse) -> serde_json::Value {
