@@ -259,9 +259,11 @@ keybound_testing::cases! {
     usage_verify_config_address
     usage_verify_config_upstream
     usage_verify_engine
+    usage_verify_file
     usage_verify_keys_output
     usage_verify_listen
     usage_verify_reload
+    usage_verify_setting
     usage_workload_identity_unset
     verify_config_apache
     verify_config_apache_script

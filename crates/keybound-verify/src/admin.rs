@@ -17,7 +17,12 @@ pub(crate) async fn answer(
     access: ReloadAccess,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let (status, body) = match (request.method(), request.uri().path()) {
+    // A response to HEAD is that of GET, of which the server sends no body.
+    let method = match *request.method() {
+        Method::HEAD => &Method::GET,
+        _ => request.method(),
+    };
+    let (status, body) = match (method, request.uri().path()) {
         (&Method::GET, "/healthz") => (StatusCode::OK, "ok\n".to_owned()),
         (&Method::GET, "/readyz") => match reloader.is_ready() {
             true => (

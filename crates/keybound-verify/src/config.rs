@@ -2,7 +2,11 @@
 mod api;
 mod error;
 mod listen;
+mod place;
+mod syntax;
+mod texts;
 
+pub(crate) use api::issuer_names;
 pub use api::{ApiConfig, CloudName, IssuerConfig, TenantsConfig};
 pub use error::ConfigError;
 pub use listen::{AdminConfig, ListenConfig, TlsConfig};
@@ -116,7 +120,7 @@ impl Config {
         let content = regular_file::read(path, MAX_FILE).map_err(unreadable)?;
         let text = String::from_utf8(content)
             .map_err(|_| unreadable(io::Error::other("it is not UTF-8")))?;
-        Self::from_toml(&text)
+        Self::from_toml(&text).map_err(|error| error.in_file(path))
     }
 
     /// Parses and checks a configuration.
@@ -127,7 +131,7 @@ impl Config {
         let mut config: Self =
             toml::from_str(text).map_err(|error| ConfigError::syntax(text, &error))?;
         config.listen.set_default();
-        config.check()?;
+        config.check().map_err(|error| error.in_text(text))?;
         Ok(config)
     }
 
@@ -137,35 +141,52 @@ impl Config {
             admin.check()?;
         }
         if self.keys.file.is_some() && self.keys.ca_file.is_some() {
-            return Err(ConfigError::new(
-                "[keys]: ca_file has no effect beside file",
+            return Err(ConfigError::at(
+                "keys.ca_file",
+                "[keys]: ca_file has no effect beside file: remove one of them",
             ));
         }
-        if (self.keys.max_age).is_some_and(|age| !(MIN_KEY_AGE..=MAX_KEY_AGE).contains(&age)) {
-            return Err(ConfigError::new(
-                "[keys]: max_age is not between 3600 and 604800",
+        if let Some(age) = self.keys.max_age
+            && !(MIN_KEY_AGE..=MAX_KEY_AGE).contains(&age)
+        {
+            let problem = "is not between 3600 and 604800, in seconds";
+            return Err(ConfigError::at(
+                "keys.max_age",
+                format!("[keys]: max_age = {age} {problem}"),
             ));
         }
-        if !(1..=MAX_CONNECTIONS).contains(&self.limits.connections) {
-            return Err(ConfigError::new(
-                "[limits]: connections is not between 1 and 65536",
-            ));
-        }
-        if self.limits.cache_mib > MAX_CACHE_MIB {
-            return Err(ConfigError::new("[limits]: cache_mib is larger than 65536"));
-        }
+        self.check_limits()?;
         if self.apis.is_empty() {
-            return Err(ConfigError::new("there is no [[api]]"));
+            return Err(ConfigError::new("there is no [[api]]: add one"));
         }
         self.check_cache()?;
         let mut hosts = HashSet::new();
-        for api in &self.apis {
-            api.check()?;
-            for host in &api.hosts {
+        for (index, api) in self.apis.iter().enumerate() {
+            api.check(index)?;
+            for (position, host) in api.hosts.iter().enumerate() {
                 if !hosts.insert(host) {
-                    return Err(ConfigError::new(format!("the host {host} occurs twice")));
+                    let place = format!("api.{index}.hosts.{position}");
+                    let problem = format!("the host {host} occurs twice: one API decides for it");
+                    return Err(ConfigError::at(&place, problem));
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn check_limits(&self) -> Result<(), ConfigError> {
+        let LimitsConfig {
+            connections,
+            cache_mib,
+        } = self.limits;
+        if !(1..=MAX_CONNECTIONS).contains(&connections) {
+            let problem =
+                format!("[limits]: connections = {connections} is not between 1 and 65536");
+            return Err(ConfigError::at("limits.connections", problem));
+        }
+        if cache_mib > MAX_CACHE_MIB {
+            let problem = format!("[limits]: cache_mib = {cache_mib} is larger than 65536");
+            return Err(ConfigError::at("limits.cache_mib", problem));
         }
         Ok(())
     }
@@ -183,10 +204,13 @@ impl Config {
         }
         let apis = self.apis.len();
         let enough = (apis * MIN_CACHE_BYTES).div_ceil(1 << 20);
-        Err(ConfigError::new(format!(
-            "[limits]: cache_mib = {cache_mib} is too small for {apis} APIs, each of which would cache no token: raise it to at least \
+        Err(ConfigError::at(
+            "limits.cache_mib",
+            format!(
+                "[limits]: cache_mib = {cache_mib} is too small for {apis} APIs, each of which would cache no token: raise it to at least \
              {enough}, or set it to 0"
-        )))
+            ),
+        ))
     }
 }
 

@@ -49,5 +49,8 @@ fn read_config(path: &Path) -> Result<Config, Failure> {
 
 fn wrong(path: &Path, what: &dyn std::fmt::Display) -> Failure {
     let path = text::printable_line(&path.to_string_lossy());
+    // What was read from the file names it already.
+    let what = what.to_string();
+    let what = what.strip_prefix(&format!("{path}: ")).unwrap_or(&what);
     Failure::Input(format!("--config {path}: {what}"))
 }

@@ -1,9 +1,10 @@
+mod check;
+
 use super::ConfigError;
 use crate::apis::MAX_PEM;
-use crate::host;
 use keybound_resource::{
-    CertificateRules, Cloud, FetchError, FetchFuture, Guid, Issuer, KeyFetcher, Keys, Schemes,
-    TokenVersion, Verifier, VerifierBuilder, regular_file,
+    CertificateRules, Cloud, Guid, Issuer, Schemes, TokenVersion, Verifier, VerifierBuilder,
+    regular_file,
 };
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -122,25 +123,6 @@ impl ApiConfig {
         self.hosts.first().map_or("", String::as_str)
     }
 
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        if self.hosts.is_empty() {
-            return Err(ConfigError::new("[[api]]: the list of hosts is empty"));
-        }
-        for name in &self.hosts {
-            if host::normalized(name).as_deref() != Some(name) {
-                return Err(ConfigError::new(format!(
-                    "[[api]]: {name} is not the name of a host in lower case without a port"
-                )));
-            }
-        }
-        // The other settings are checked when a verifier is built. It verifies nothing and caches nothing.
-        let builder = self.verifier()?.keys(Keys::discovered(NoKeys));
-        let verifier = builder.cache_bytes(0).build();
-        verifier
-            .map(drop)
-            .map_err(|error| ConfigError::new(format!("the API {}: {error}", self.name())))
-    }
-
     /// A verifier with this policy, without keys and rules for certificates.
     pub(crate) fn verifier(&self) -> Result<VerifierBuilder, ConfigError> {
         let wrong = |what: &str| ConfigError::new(format!("the API {}: {what}", self.name()));
@@ -237,13 +219,24 @@ impl IssuerConfig {
     }
 }
 
-/// For a verifier that verifies nothing.
-struct NoKeys;
-
-impl KeyFetcher for NoKeys {
-    fn fetch<'a>(&'a self, _: &'a str) -> FetchFuture<'a> {
-        Box::pin(async { Err(FetchError::new("keys are not fetched for a check")) })
+/// The names of the accepted issuers, in which `{tenantid}` stands for the tenant.
+pub(crate) fn issuer_names(api: &ApiConfig) -> Vec<String> {
+    let cloud = match (api.cloud, &api.issuers) {
+        (Some(cloud), _) => Some(cloud),
+        (None, None) => Some(CloudName::Public),
+        (None, Some(_)) => None,
+    };
+    let mut names = Vec::new();
+    if let Some(cloud) = cloud {
+        let host = Cloud::from(cloud).authority_host();
+        names.push(format!("https://{host}/{{tenantid}}/v2.0"));
+        if cloud == CloudName::Public {
+            names.push("https://sts.windows.net/{tenantid}/".to_owned());
+        }
     }
+    let further = api.issuers.iter().flatten();
+    names.extend(further.map(|issuer| issuer.name.clone()));
+    names
 }
 
 impl From<CloudName> for Cloud {

@@ -41,7 +41,7 @@ fn rejects_empty_lists_and_texts() {
         ),
         (
             "issuers = [{ version = 1, name = \"{tenantid}\", metadata = \"https://a\", tenant = \"\" }]",
-            "a tenant that is not a GUID",
+            "the issuer {tenantid}: tenant: \"\" is not a GUID",
         ),
         (
             "users = false\nscopes = [\"a\"]",
@@ -59,6 +59,147 @@ fn rejects_empty_lists_and_texts() {
     }
 }
 
+/// Each names the line, the setting, the value and what to write instead, in the words of the documentation.
+#[test]
+fn errors_name_the_place_and_the_next_step() {
+    for (from, to, expected) in [
+        (
+            "tenants =",
+            "skew = -5\ntenants =",
+            "line 9: [[api]] skew: expected a whole number that is not negative, found -5",
+        ),
+        (
+            "[\"api://orders.contoso.com\"]",
+            "\"api://orders.contoso.com\"",
+            "line 8: [[api]] audiences: expected a list, found \"api://orders.contoso.com\"",
+        ),
+        (
+            "[[api]]",
+            "[limits]\ncache_mib = -1\n[[api]]",
+            "line 7: [limits] cache_mib: expected a whole number that is not negative, found -1",
+        ),
+        (
+            "tenants =",
+            "bearer = 1\ntenants =",
+            "line 9: [[api]] bearer: expected true or false, found 1",
+        ),
+        (
+            "[proxy]\nengine = \"haproxy\"\n",
+            "",
+            "the section [proxy] is missing",
+        ),
+        (
+            "\"orders.contoso.com\"",
+            "\"Orders.contoso.com:443\"",
+            "line 7: [[api]]: \"Orders.contoso.com:443\" is not the name of a host in lower case without a port: write \"orders.contoso.com\"",
+        ),
+        (
+            "\"orders.contoso.com\"",
+            "\"*.contoso.com\"",
+            "there are no wildcards: list each host",
+        ),
+        (
+            "\"orders.contoso.com\"",
+            "\"bücher.example\"",
+            "which begins with xn--",
+        ),
+        (
+            "\"orders.contoso.com\"",
+            "\n\"a\",\n\"a\"",
+            "line 9: the host a occurs twice",
+        ),
+        (
+            "[[api]]",
+            "[keys]\nmax_age = 60\n[[api]]",
+            "line 7: [keys]: max_age = 60 is not between 3600 and 604800",
+        ),
+        (
+            "tenants =",
+            "issuers = [{ version = 2, name = \"https://u:swordfish@a/\", metadata = \"https://a\" }]\ntenants =",
+            "line 9: the API orders.contoso.com: the name of an issuer has user information before the host: remove it",
+        ),
+    ] {
+        assert!(CONFIG.contains(from), "{from}");
+        let error = Config::from_toml(&CONFIG.replacen(from, to, 1));
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(expected), "{to}: {error}");
+        for hidden in ["u64", "usize", "sequence", "i128", "swordfish"] {
+            assert!(!error.contains(hidden), "{to}: {error}");
+        }
+    }
+}
+
+/// They would refuse every request.
+#[test]
+fn rejects_texts_that_no_token_has() {
+    let audience = "\"api://orders.contoso.com\"";
+    for (from, to, why) in [
+        (audience, "\"*\"", "audiences: \"*\" has a wildcard"),
+        (audience, "\"api://*.contoso.com\"", "has a wildcard"),
+        (audience, "\"api://orders.contoso.com \"", "has a space"),
+        (
+            audience,
+            "\"api://orders\\n.contoso.com\"",
+            "has a space or a control character",
+        ),
+        (
+            "tenants =",
+            "clients = [\"x\"]\ntenants =",
+            "clients: \"x\" is not a GUID",
+        ),
+        (
+            "tenants =",
+            "clients = [\"72f988bf-86f1-41af-91ab-2d7cd011db47 \"]\ntenants =",
+            "is not a GUID",
+        ),
+        (
+            "tenants =",
+            "roles = [\"Orders.Read.All \"]\ntenants =",
+            "roles: \"Orders.Read.All \" has a space",
+        ),
+        (
+            "tenants =",
+            "scopes = [\"a b\"]\ntenants =",
+            "scopes: \"a b\" has a space",
+        ),
+        (
+            "tenants =",
+            "authorization_uri = \"ftp://x\"\ntenants =",
+            "\"ftp://x\" is not an https URL",
+        ),
+    ] {
+        let error = Config::from_toml(&CONFIG.replacen(from, to, 1));
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with("line "), "{to}: {error}");
+        assert!(error.contains(why), "{to}: {error}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn rejects_sockets_that_no_proxy_can_connect_to() {
+    for (listen, why) in [
+        (
+            "unix = \"verify.sock\"",
+            "line 3: [listen]: unix = \"verify.sock\" is not an absolute path",
+        ),
+        ("unix = \"@verify\"", "is not an absolute path"),
+        (
+            "unix = \"/verify.sock\"\nmode = 0",
+            "line 4: [listen]: mode = 0o000 lets no account connect",
+        ),
+        ("mode = 0o555", "lets no account connect"),
+        (
+            "unix = \"/verify.sock\"\n[admin]\nunix = \"admin.sock\"",
+            "line 5: [admin]: unix = \"admin.sock\" is not an absolute path",
+        ),
+    ] {
+        let text = CONFIG.replace("tcp = \"127.0.0.1:0\"", listen);
+        let error = Config::from_toml(&text).unwrap_err().to_string();
+        assert!(error.contains(why), "{listen}: {error}");
+    }
+}
+
 #[test]
 fn rejects_configurations_that_are_not_sound() {
     Config::from_toml(CONFIG).unwrap();
@@ -69,21 +210,25 @@ fn rejects_configurations_that_are_not_sound() {
     for (from, to, why) in [
         ("127.0.0.1:0", "0.0.0.0:8444", "is not on loopback"),
         ("127.0.0.1:0", "[::]:8444", "is not on loopback"),
-        ("[proxy]", "unix = \"verify.sock\"\n[proxy]", both),
+        ("[proxy]", "unix = \"/verify.sock\"\n[proxy]", both),
         ("[proxy]", "mode = 0o660\n[proxy]", "mode is for unix only"),
         (
             "[proxy]",
             "[listen.tls]\ncertificate = \"a\"\nkey = \"b\"\nclients = []\n[proxy]",
             "clients names no certificate",
         ),
-        ("haproxy", "squid", "unknown variant `squid`"),
+        (
+            "haproxy",
+            "squid",
+            "line 5: [proxy] engine: `squid` is unknown, expected one of `envoy`",
+        ),
         ("[proxy]", "[prxy]\na = 1\n[proxy]", "unknown field `prxy`"),
         ("[[api]]", "[[apis]]", "unknown field `apis`"),
         ("tenants", "tenant", "unknown field `tenant`"),
         (
             "tenants = [\"72f988bf-86f1-41af-91ab-2d7cd011db47\"]",
             "",
-            "missing field `tenants`",
+            "line 6: [[api]]: `tenants` is missing",
         ),
         (
             "\"72f988bf-86f1-41af-91ab-2d7cd011db47\"",
@@ -93,7 +238,7 @@ fn rejects_configurations_that_are_not_sound() {
         (
             "72f988bf-86f1-41af-91ab-2d7cd011db47",
             "contoso",
-            "a tenant is not a GUID",
+            "line 9: the API orders.contoso.com: tenants: \"contoso\" is not a GUID",
         ),
         (
             "[\"72f988bf-86f1-41af-91ab-2d7cd011db47\"]",
@@ -144,7 +289,7 @@ fn rejects_configurations_that_are_not_sound() {
         (
             "[[api]]",
             "[log]\ndecisions = \"some\"\n[[api]]",
-            "unknown variant `some`",
+            "[log] decisions: `some` is unknown, expected one of `all`",
         ),
         (
             "[[api]]",
@@ -174,7 +319,7 @@ fn rejects_configurations_that_are_not_sound() {
         (
             "tenants =",
             "issuers = [{ version = 3, name = \"a\", metadata = \"https://a\" }]\ntenants =",
-            "an issuer has a version other",
+            "the issuer a: version = 3 is neither 1 nor 2",
         ),
         (
             "tenants =",

@@ -37,6 +37,22 @@ fn socket_has_its_permissions_and_replaces_only_a_stale_one() {
 }
 
 #[test]
+fn missing_directory_is_named() {
+    runtime().block_on(async {
+        let fixture = Fixture::new();
+        let folder = fixture.folder.path().join("missing");
+        let socket = format!("{:?}", fixture.socket());
+        fixture.replace(&socket, &format!("{:?}", folder.join("verify.sock")));
+        let error = fixture.start(DecisionLog::none()).await.unwrap_err();
+        let why = format!(
+            "the directory {} does not exist: create it",
+            folder.display()
+        );
+        assert!(error.to_string().contains(&why), "{error}");
+    });
+}
+
+#[test]
 fn socket_of_a_live_process_and_links_are_not_replaced() {
     runtime().block_on(async {
         let fixture = Fixture::new();

@@ -2,12 +2,22 @@ use super::{out, read_config, wrong};
 use crate::args::ProxyConfigArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use keybound_verify::{DaemonConnection, FrontEnd, proxy_config, proxy_script};
+use crate::text::printable_line;
+use keybound_verify::{DaemonConnection, Engine, FrontEnd, proxy_config, proxy_script};
 
 /// Prints the configuration of a proxy.
 pub(super) fn run(args: &ProxyConfigArgs) -> Result<Exit, Failure> {
     let config = read_config(&args.config)?;
     let engine = config.proxy.engine;
+    let is_known = |known: &Engine| known.name() == args.engine;
+    if !Engine::ALL.iter().any(is_known) {
+        let known: Vec<_> = Engine::ALL.iter().map(|known| known.name()).collect();
+        let engine = printable_line(&args.engine);
+        return Err(Failure::Usage(format!(
+            "unknown proxy {engine}: expected {}",
+            known.join(", ")
+        )));
+    }
     if args.engine != engine.name() {
         return Err(wrong(
             &args.config,
