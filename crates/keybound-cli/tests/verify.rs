@@ -101,8 +101,8 @@ impl Served {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Waits for a line on standard error.
-    fn expect(&mut self, text: &str) {
+    /// Waits for a line on standard error, and returns all until then.
+    fn expect(&mut self, text: &str) -> String {
         let mut read = String::new();
         loop {
             let start = read.len();
@@ -112,7 +112,7 @@ impl Served {
                 "{text}: {read}"
             );
             if read[start..].contains(text) {
-                return;
+                return read;
             }
         }
     }
@@ -165,7 +165,11 @@ fn signals_reload_and_stop_the_daemon() {
     // One that is not usable changes nothing, and says why.
     fixture.configure("rols = [\"a\"]\n");
     served.signal(Signal::HUP);
-    served.expect("the configuration remains as it was: line 15: unknown field `rols`");
+    let file = fixture.path("verify.toml");
+    served.expect(&format!(
+        "the configuration remains as it was: {}: line 15: unknown field `rols`",
+        file.display()
+    ));
     // It is read by the rules of the start.
     for (content, why) in [
         (b"# \xff\n".to_vec(), "it is not UTF-8"),
@@ -378,9 +382,88 @@ fn check_explains_each_step() {
     assert!(
         unknown
             .stderr
-            .contains("no API has the host other.contoso.com"),
+            .contains("no API has the host other.contoso.com: the hosts are orders.contoso.com"),
         "{unknown:?}"
     );
+}
+
+#[test]
+fn check_names_what_differs() {
+    let fixture = Fixture::new();
+    let check = |token: &[u8], certificate: &Path| {
+        fs::write(fixture.path("token"), token).unwrap();
+        let mut command = keybound(["verify", "check", "--config"]);
+        let command = command.arg(fixture.path("verify.toml"));
+        let command = command.arg("--token-file").arg(fixture.path("token"));
+        run(command.arg("--certificate").arg(certificate))
+    };
+    let (token, certificate) = (fixture.token(), fixture.certificate("client"));
+    // As curl shows it, and as some editors write it.
+    for text in [
+        format!("Authorization: mtls_pop {token}\r\n"),
+        format!("\u{feff}{token}\n"),
+    ] {
+        let accepted = check(text.as_bytes(), &certificate);
+        assert_eq!(accepted.status, Some(0), "{accepted:?}");
+        for part in [
+            ", valid from 20",
+            "; now is 20",
+            "; accepted issuers: https://login.microsoftonline.com/{tenantid}/v2.0, https://sts",
+        ] {
+            assert!(accepted.stdout.contains(part), "{part}: {accepted:?}");
+        }
+    }
+    let wrong = |claims: &str| {
+        let recipe: TokenRecipe = serde_json::from_str(claims).unwrap();
+        check(recipe.make(&fixture.issuer).as_bytes(), &certificate)
+    };
+    for (claims, why) in [
+        (
+            r#"{"claims": {"exp": "1"}}"#,
+            "exp is \"1\", expected a number",
+        ),
+        (
+            r#"{"claims": {"aud": 5}}"#,
+            "aud is 5, expected a text or a list",
+        ),
+        (
+            r#"{"claims": {"exp": 1795968000}}"#,
+            "exp is 1795968000 (2026-11-29T",
+        ),
+    ] {
+        let refused = wrong(claims);
+        assert_eq!(refused.status, Some(1), "{refused:?}");
+        assert!(refused.stdout.contains(why), "{why}: {refused:?}");
+    }
+    let der = fixture.issuer.certificates.der("client").unwrap();
+    fs::write(fixture.path("der"), der).unwrap();
+    for (token, certificate, why) in [
+        (token.as_bytes(), "der", "openssl x509 -inform der"),
+        (
+            token.as_bytes(),
+            "keys.json",
+            "keys.json: it is not a certificate in PEM",
+        ),
+        (b"\n", "client", "token: it is empty"),
+    ] {
+        let refused = check(token, &fixture.path(certificate));
+        assert_eq!(refused.status, Some(2), "{refused:?}");
+        assert!(refused.stderr.contains(why), "{why}: {refused:?}");
+    }
+    // Keys that are too old.
+    let mut file = fixture.issuer.key_file();
+    for entry in file["issuers"].as_array_mut().unwrap() {
+        entry["fetched_at"] = (fixture.issuer.now() - 90_000).into();
+    }
+    fs::write(fixture.path("keys.json"), file.to_string()).unwrap();
+    let refused = check(token.as_bytes(), &certificate);
+    let why = format!(
+        "in the key file {} were fetched more than 25 h ago, and their max_age is 86400 s",
+        fixture.path("keys.json").display()
+    );
+    assert!(refused.stdout.contains(&why), "{refused:?}");
+    let mut served = Served::start(&fixture);
+    served.expect(&why);
 }
 
 #[test]
@@ -469,7 +552,11 @@ fn keys_of_emulated_entra_are_written_for_other_daemons() {
         .arg("--output")
         .arg(fixture.path("written.json"));
     let mut watching = Served::spawn(&mut command);
-    watching.expect("error: ");
+    let unreachable = watching.expect("error: ");
+    assert!(
+        unreachable.contains("could not be loaded: ") && unreachable.contains("refused"),
+        "{unreachable}"
+    );
     watching.signal(Signal::TERM);
     assert!(watching.child.wait().unwrap().success());
     let remaining = fs::read(fixture.path("written.json")).unwrap();

@@ -6,6 +6,7 @@ mod support;
 use keybound_resource::{
     ClientCertificate, Guid, KeyFile, KeyFileError, KeyRefresh, KeySetError, Keys, Reason, Verifier,
 };
+use keybound_testing::CapturedLog;
 use keybound_testing::attacks::{OTHER_TENANT, RESOURCE, TENANT, TokenRecipe};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -112,6 +113,57 @@ fn key_of_one_issuer_signs_no_token_of_another() {
         let found = api.verify(&verifier, &token(version, key));
         assert_eq!(found, expected, "{version} {key}");
     }
+}
+
+/// Operators see which file is no longer written, once and not at each attempt, and that it is written again.
+#[test]
+fn keys_in_a_file_that_become_too_old_say_so() {
+    let api = Api::new();
+    let all = |_: &str| -> &'static [&'static str] { &["any"] };
+    api.write(&file(all, 3590));
+    let verifier = api.verifier(|keys| keys.max_age(Duration::from_secs(3600)));
+    let read_again = || {
+        while let Some(refresh) = verifier.due_key_refresh() {
+            run(refresh).unwrap();
+        }
+    };
+    let log = CapturedLog::default();
+    log.during(|| {
+        for _ in 0..3 {
+            api.clock.advance(60);
+            read_again();
+        }
+    });
+    assert!(!verifier.has_keys());
+    let path = api.path().display().to_string();
+    for status in verifier.key_status() {
+        let error = status.error().unwrap().to_owned();
+        for part in [
+            status.issuer(),
+            &path,
+            "fetched more than 1 h ago",
+            "max_age is 3600 s",
+            "keybound verify keys --watch",
+        ] {
+            assert!(error.contains(part), "{error}");
+        }
+        let lines = log.lines_with(&error);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+    }
+    api.write(&file(all, -180));
+    log.during(|| {
+        api.clock.advance(5);
+        read_again();
+    });
+    assert!(verifier.has_keys());
+    assert!(
+        verifier
+            .key_status()
+            .iter()
+            .all(|keys| keys.error().is_none())
+    );
+    let again = log.lines_with("refreshed again");
+    assert_eq!(again.len(), verifier.key_status().len(), "{again:?}");
 }
 
 #[test]

@@ -150,6 +150,16 @@ impl Apis {
 }
 
 impl Api {
+    /// Why the keys of the issuer with this name cannot be used; if there is none, those of all issuers.
+    pub(crate) fn missing_keys_of(&self, name: Option<&str>) -> Vec<String> {
+        let mut missing = self.verifier.key_status();
+        missing.retain(|keys| !keys.is_usable());
+        if missing.iter().any(|keys| Some(keys.issuer()) == name) {
+            missing.retain(|keys| Some(keys.issuer()) == name);
+        }
+        missing.iter().map(cause).collect()
+    }
+
     /// Its name, with the causes for which it has no keys.
     fn missing_keys(&self) -> String {
         let status = self.verifier.key_status();
@@ -159,11 +169,20 @@ impl Api {
     }
 }
 
-/// Why there are no keys.
+/// Why there are no keys that can be used.
 pub(crate) fn cause(keys: &KeyStatus) -> String {
-    match keys.error() {
-        Some(error) => error.to_owned(),
-        None => format!("the keys of {} were not loaded", keys.issuer()),
+    let issuer = keys.issuer();
+    match (keys.error(), keys.metadata(), keys.age()) {
+        (Some(error), Some(_), Some(age)) => {
+            let hours = age.as_secs() / 3600;
+            format!("{error}; the last ones were fetched {hours} h ago, and are too old")
+        }
+        (Some(error), _, _) => error.to_owned(),
+        (None, _, Some(age)) => {
+            let hours = age.as_secs() / 3600;
+            format!("the keys of {issuer} were fetched {hours} h ago, and are too old")
+        }
+        (None, _, None) => format!("the keys of {issuer} were not loaded yet"),
     }
 }
 

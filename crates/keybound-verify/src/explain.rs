@@ -5,6 +5,7 @@ use crate::{Apis, Config, ConfigError};
 use facts::Facts;
 use keybound_resource::{ClientCertificate, Reason};
 use serde::Serialize;
+use std::time::SystemTime;
 
 /// What each step of the verification of a token found.
 #[derive(Clone, Debug, Serialize)]
@@ -60,9 +61,7 @@ pub async fn explain(
     certificate: Option<&[u8]>,
 ) -> Result<Explanation, ConfigError> {
     let apis = Apis::build(config, &Metrics::default(), &|_, builder| builder, None)?;
-    let api = apis
-        .find(host)
-        .ok_or_else(|| ConfigError::new(format!("no API has the host {host}")))?;
+    let api = apis.find(host).ok_or_else(|| unknown_host(config, host))?;
     // What is missing is found by the verification.
     let _ = apis.fetch_keys().await;
     let parsed = certificate.map(ClientCertificate::from_der).transpose();
@@ -70,8 +69,12 @@ pub async fn explain(
     let refusal = verified.as_ref().err();
     let reason = refusal.map(keybound_resource::Refusal::reason);
     let policy = config.apis.iter().find(|policy| policy.name() == api.name);
-    let policy = policy.ok_or_else(|| ConfigError::new(format!("no API has the host {host}")))?;
-    let facts = Facts::new(authorization, certificate, policy);
+    let policy = policy.ok_or_else(|| unknown_host(config, host))?;
+    let mut facts = Facts::new(authorization, parsed.ok().flatten(), policy, now());
+    facts.has_certificate = certificate.is_some();
+    if reason == Some(Reason::KeysUnavailable) {
+        facts.missing_keys = api.missing_keys_of(facts.claim("iss"));
+    }
     Ok(Explanation {
         host: api.name.clone(),
         accepted: reason.is_none(),
@@ -80,6 +83,20 @@ pub async fn explain(
         challenge: refusal.and_then(keybound_resource::Refusal::challenge),
         steps: steps(reason, &facts),
     })
+}
+
+fn unknown_host(config: &Config, host: &str) -> ConfigError {
+    let known = config.apis.iter().flat_map(|api| &api.hosts);
+    let known: Vec<_> = known.map(String::as_str).collect();
+    ConfigError::new(format!(
+        "no API has the host {host}: the hosts are {}",
+        known.join(", ")
+    ))
+}
+
+fn now() -> SystemTime {
+    #[expect(clippy::disallowed_methods, reason = "the verifiers have this clock")]
+    SystemTime::now()
 }
 
 /// The verifier returns the first reason, and its steps have a fixed order: those before it passed, those after it were not reached.
@@ -112,7 +129,7 @@ fn steps(reason: Option<Reason>, facts: &Facts<'_>) -> Vec<Step> {
 fn text(step: &str, facts: &Facts<'_>) -> String {
     match step {
         "header" => "one Authorization header with one accepted scheme and one token".to_owned(),
-        "form" => "a signed JWT of at most 16 KiB, RS256, without extensions".to_owned(),
+        "form" => facts.form(),
         "certificate" => facts.certificate(),
         "binding" => facts.binding(),
         "issuer" => facts.issuer(),

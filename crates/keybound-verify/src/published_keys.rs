@@ -1,3 +1,4 @@
+use crate::apis::cause;
 use crate::metrics::Metrics;
 use crate::{Apis, Config, ConfigError};
 use keybound_resource::{KeyFile, KeyStatus};
@@ -9,12 +10,12 @@ use std::collections::BTreeMap;
 pub struct FetchedKeys {
     /// For `[keys] file` of other daemons with the same APIs. It has the keys that the daemon would use, and no others.
     pub file: KeyFile,
-    /// The issuers whose keys could not be fetched.
-    pub missing: Vec<String>,
+    /// The issuers whose keys could not be fetched, each with the cause.
+    pub missing: BTreeMap<String, String>,
 }
 
 impl FetchedKeys {
-    /// Fetches them. The failures are logged.
+    /// Fetches them.
     ///
     /// # Errors
     /// If the configuration is not usable, has its keys in a file, or has an issuer whose keys depend on the API.
@@ -34,20 +35,21 @@ impl FetchedKeys {
         let _ = apis.fetch_keys().await;
         let mut fetched = Self {
             file: KeyFile::default(),
-            missing: Vec::new(),
+            missing: BTreeMap::new(),
         };
         for status in apis.iter().flat_map(|api| api.verifier.key_status()) {
             match status.published() {
                 Some(keys) => fetched.file.insert(keys.clone()),
-                None => fetched.missing.push(status.issuer().to_owned()),
+                None => {
+                    let issuer = status.issuer().to_owned();
+                    fetched.missing.insert(issuer, cause(&status));
+                }
             }
         }
         let file = &fetched.file;
         fetched
             .missing
-            .retain(|issuer| file.issuer(issuer).is_none());
-        fetched.missing.sort();
-        fetched.missing.dedup();
+            .retain(|issuer, _| file.issuer(issuer).is_none());
         Ok(fetched)
     }
 
@@ -55,7 +57,7 @@ impl FetchedKeys {
     #[must_use]
     pub fn completed_by(self, earlier: &KeyFile) -> KeyFile {
         let mut file = self.file;
-        for issuer in &self.missing {
+        for issuer in self.missing.keys() {
             if let Some(keys) = earlier.issuer(issuer) {
                 file.insert(keys.clone());
             }

@@ -130,7 +130,7 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: PathBuf,
 
-    /// The client certificate of the connection, a PEM file; without it, none was presented
+    /// The client certificate of the connection, the first one in a PEM file; without it, none was presented
     #[arg(long, value_name = "PEM")]
     pub(crate) certificate: Option<PathBuf>,
 

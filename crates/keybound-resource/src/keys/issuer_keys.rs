@@ -158,20 +158,32 @@ impl IssuerKeys {
 
     /// Takes over the result of a refresh, while the schedule is locked.
     pub(crate) fn end_refresh(&self, loaded: Result<Loaded, String>, now: DualTime) {
-        let mut results = self.results();
-        match loaded {
-            Ok(loaded) => {
-                results.succeeded += 1;
-                results.error = None;
-                self.install(loaded, now.wall);
-            }
-            Err(error) => {
-                results.failed += 1;
-                results.error = Some(error);
-                self.age.keep(now.wall);
-            }
+        let loaded = loaded.map(|loaded| self.install(loaded, now.wall));
+        if loaded.is_err() {
+            self.age.keep(now.wall);
         }
+        let result = loaded.and_then(|()| self.check_age(now.wall));
+        self.results().add(self.origin.issuer(), result);
         self.age.set_tried(now.monotonic);
+    }
+
+    /// Keys of a file may be too old when they are read.
+    fn check_age(&self, wall: i64) -> Result<(), String> {
+        let KeyOrigin::File { path, issuer } = &self.origin else {
+            return Ok(());
+        };
+        if self.age.is_usable(wall) {
+            return Ok(());
+        }
+        let age = wall.saturating_sub(self.age.fetched_at());
+        // Whole hours: what is logged when it changes must not change all the time.
+        Err(format!(
+            "the keys of {issuer} in the key file {} were fetched more than {} h ago, and their max_age is {} s: does `keybound verify keys \
+             --watch` still write the file?",
+            path.display(),
+            age / 3600,
+            self.age.max_age()
+        ))
     }
 
     /// Replaces the keys. One that did not change remains the same value, with the decisions that were cached for it.
@@ -195,6 +207,26 @@ impl IssuerKeys {
     fn results(&self) -> MutexGuard<'_, RefreshResults> {
         // A panic cannot leave them incomplete.
         self.results.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RefreshResults {
+    /// Adds a result. Changes are logged: a refresh that fails is repeated after some seconds.
+    fn add(&mut self, issuer: &str, result: Result<(), String>) {
+        match &result {
+            Ok(()) => self.succeeded += 1,
+            Err(_) => self.failed += 1,
+        }
+        let error = result.err();
+        match (&self.error, &error) {
+            (before, Some(error)) if before.as_ref() != Some(error) => {
+                tracing::warn!(error, "an issuer's keys could not be refreshed");
+            }
+            // At the level of what it ends.
+            (Some(_), None) => tracing::warn!(issuer, "an issuer's keys were refreshed again"),
+            _ => {}
+        }
+        self.error = error;
     }
 }
 

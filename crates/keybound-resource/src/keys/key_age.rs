@@ -64,6 +64,11 @@ impl KeyAge {
         is_old || self.is_from_later(wall)
     }
 
+    /// How old they may become.
+    pub(super) fn max_age(&self) -> i64 {
+        self.limits.use_for
+    }
+
     /// When the keys were fetched from the issuer.
     pub(super) fn fetched_at(&self) -> i64 {
         self.fetched_at.load(Ordering::Acquire)

@@ -48,9 +48,17 @@ fn old_keys_are_not_used() {
         let request = subrequest(&case("version-2"), "orders.contoso.com");
         let (_, answer) = status(&mut sender, request).await;
         assert_eq!(answer.headers()["x-keybound-reason"], "keys_unavailable");
+        let why = format!(
+            "in the key file {} were fetched more than 24 h ago, and their max_age is 86400 s: does `keybound verify keys --watch` still write the file?",
+            fixture.folder.path().join("keys.json").display()
+        );
+        // The request above has read the file.
+        let (_, ready) = get(&fixture.admin(), "GET", "/readyz").await;
+        assert!(ready.contains(&why), "{ready}");
         // Policies whose keys are too old do not replace others.
         let error = daemon.reload().await.unwrap_err().to_string();
-        assert!(error.contains("orders.contoso.com"), "{error}");
+        assert!(error.contains("orders.contoso.com (the keys of "), "{error}");
+        assert!(error.contains("max_age is 86400 s"), "{error}");
         daemon.stop(Duration::ZERO).await;
         fixture.replace("[keys]\n", "[keys]\nmax_age = 90000\n");
         let daemon = fixture.start(DecisionLog::none()).await.unwrap();

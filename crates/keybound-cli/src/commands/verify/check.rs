@@ -19,9 +19,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
         Some(path) => {
             let pem = read("--certificate", path)?;
             let certificate = X509::from_pem(&pem).and_then(|certificate| certificate.to_der());
-            Some(certificate.map_err(|_| {
-                Failure::Input("--certificate: it is not a certificate in PEM".to_owned())
-            })?)
+            Some(certificate.map_err(|_| not_pem(path, &pem))?)
         }
     };
     let result = run_to_end(explain(
@@ -41,16 +39,36 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     })
 }
 
-/// The header: a token without a scheme gets the usual one.
+fn not_pem(path: &Path, content: &[u8]) -> Failure {
+    let path = printable_line(&path.to_string_lossy());
+    let next = match X509::from_der(content) {
+        Ok(_) => format!(": it is in DER, convert it with `openssl x509 -inform der -in {path}`"),
+        Err(_) => String::new(),
+    };
+    Failure::Input(format!(
+        "--certificate {path}: it is not a certificate in PEM{next}"
+    ))
+}
+
+/// The header: a token without a scheme gets the usual one. The name of the header and a byte order mark are dropped.
 fn authorization(args: &CheckArgs) -> Result<String, Failure> {
+    let path = printable_line(&args.token_file.to_string_lossy());
+    let wrong = |problem: &str| Failure::Input(format!("--token-file {path}: {problem}"));
     let bytes = match args.token_file.as_os_str() == "-" {
         true => read_bounded(std::io::stdin().lock(), MAX_FILE)
-            .map_err(|error| Failure::Input(format!("--token-file -: {error}")))?,
+            .map_err(|error| wrong(&error.to_string()))?,
         false => read("--token-file", &args.token_file)?,
     };
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Failure::Input("--token-file: it is not UTF-8".to_owned()))?;
+    let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8"))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let text = text.trim_end_matches(['\r', '\n']);
+    let text = match text.split_once(':') {
+        Some((name, value)) if name.eq_ignore_ascii_case("authorization") => value.trim_start(),
+        _ => text,
+    };
+    if text.is_empty() {
+        return Err(wrong("it is empty"));
+    }
     Ok(match text.contains(' ') {
         true => text.to_owned(),
         false => format!("mtls_pop {text}"),

@@ -51,11 +51,18 @@ pub(super) fn run(args: &KeysArgs) -> Result<Exit, Failure> {
 async fn watch(collector: &mut Collector<'_>) -> Result<Exit, Failure> {
     let mut signals = Signals::ending().map_err(signals::failure)?;
     collector.read_earlier();
+    let mut has_failed = false;
     loop {
         let wait = match collector.collect().await {
-            Ok(()) => REFRESH,
+            Ok(()) => {
+                if std::mem::take(&mut has_failed) {
+                    out::log("the keys of all issuers were fetched and written again");
+                }
+                REFRESH
+            }
             Err(Failure::Host(error)) => {
                 out::log(&format!("error: {}", printable_line(&error)));
+                has_failed = true;
                 RETRY
             }
             Err(failure) => return Err(failure),
@@ -95,12 +102,13 @@ impl Collector<'_> {
         let fetched = FetchedKeys::fetch(self.config).await;
         let fetched = fetched.map_err(|error| wrong(&self.args.config, &error))?;
         let issuer = self.issuer(&fetched)?;
-        let is_needed = |missing: &&String| issuer.as_ref().is_none_or(|issuer| issuer == *missing);
-        let missing: Vec<_> = fetched.missing.iter().filter(is_needed).cloned().collect();
-        let failure = (!missing.is_empty()).then(|| {
-            let missing = missing.join(", ");
-            Failure::Host(format!("the keys of {missing} could not be fetched"))
-        });
+        let is_needed = |missing: &String| issuer.as_ref().is_none_or(|issuer| issuer == missing);
+        let missing = fetched.missing.iter();
+        let missing = missing.filter(|(issuer, _)| is_needed(issuer));
+        let missing: Vec<_> = missing
+            .map(|(issuer, cause)| format!("the keys of {issuer} could not be fetched: {cause}"))
+            .collect();
+        let failure = (!missing.is_empty()).then(|| Failure::Host(missing.join("; ")));
         match failure {
             Some(failure) if !self.args.watch => return Err(failure),
             _ => self.known = fetched.completed_by(&self.known),
@@ -115,7 +123,7 @@ impl Collector<'_> {
             return Ok(None);
         }
         let names = fetched.file.iter().map(|keys| keys.issuer().to_owned());
-        let names: Vec<_> = names.chain(fetched.missing.iter().cloned()).collect();
+        let names: Vec<_> = names.chain(fetched.missing.keys().cloned()).collect();
         let wanted = |problem: &str| {
             Err(Failure::Usage(format!(
                 "--issuer: {problem}: {}",
