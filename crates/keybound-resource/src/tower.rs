@@ -68,7 +68,8 @@ impl<C: CertificateSource, S> Layer<S> for MtlsPopLayer<C> {
 }
 
 /// The service of a [`MtlsPopLayer`]. It is always ready: the service below is asked when a request was verified, so that a refused one
-/// takes none of its places while it waits for keys.
+/// takes none of its places while it waits for keys. So requests that were verified wait here when the service below is not ready, without
+/// a limit, and a layer outside of this one, such as `load_shed`, does not see that: put it below this layer.
 #[derive(Clone)]
 pub struct MtlsPop<C, S> {
     /// Each request has a copy.

@@ -97,9 +97,9 @@ impl Verifier {
         &self.0.cache_counters
     }
 
-    /// How far the wall clock was set since the verifier was built, in seconds: 0, or 1 away from it, if it was not; negative if it was set
-    /// back. From -61 on, the verifier does not follow it: the time goes on by the monotonic clock. A clock that was set forward is followed,
-    /// and after a day its step is 0. It also steps forward when the host sleeps.
+    /// How far the wall clock was set since the verifier was built, or since the first one of its shared clock, in seconds: 0, or 1 away
+    /// from it, if it was not; negative if it was set back. From -61 on, the verifier does not follow it: the time goes on by the monotonic
+    /// clock. A clock that was set forward is followed, and after a day its step is 0. It also steps forward when the host sleeps.
     pub fn clock_step(&self) -> i64 {
         self.0.clock.step()
     }

@@ -138,7 +138,7 @@ impl Apis {
         by_id.into_values().collect()
     }
 
-    /// The greatest step of the wall clock that a verifier sees: one that `Extend` changed may have another clock.
+    /// The greatest step of the wall clock that a verifier sees: one that `ExtendVerifier` changed may have another clock.
     pub(crate) fn clock_step(&self) -> i64 {
         let steps = self.all.iter().map(|api| api.verifier.clock_step());
         steps.max_by_key(|step| step.unsigned_abs()).unwrap_or(0)

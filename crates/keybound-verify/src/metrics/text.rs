@@ -100,7 +100,7 @@ impl Text {
         self.family(
             "keybound_verify_clock_step_seconds",
             "gauge",
-            "How far the wall clock was set since the configuration was loaded; negative: back.",
+            "How far the wall clock was set since the start; negative: back.",
         );
         self.sample("", current.clock_step());
     }

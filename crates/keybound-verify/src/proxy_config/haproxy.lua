@@ -30,8 +30,8 @@ core.register_action("keybound_verify", { "http-req" }, function(txn, daemon)
     if certificate then
         headers["x-ssl-client-der"] = { certificate }
     end
-    -- It tries four times.
-    local answer = core.httpclient():get { url = "http://keybound/", headers = headers, dst = daemon, timeout = 750 }
+    -- Longer than the daemon waits for keys. HAProxy tries four times.
+    local answer = core.httpclient():get { url = "http://keybound/", headers = headers, dst = daemon, timeout = 1500 }
     txn:set_var("txn.keybound_status", answer and answer.status or 503)
     local challenge = answer and first(answer.headers, "www-authenticate")
     if challenge then

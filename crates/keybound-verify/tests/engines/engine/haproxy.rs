@@ -20,7 +20,7 @@ pub static HAPROXY: EngineKind = EngineKind {
     has_http_2: true,
     // Before version 3.2.
     drops_trailers: false,
-    waits: Some(("timeout = 750", "timeout = 50")),
+    waits: Some(("timeout = 1500", "timeout = 50")),
     requires_caller: true,
     has_unix_sockets: true,
     listens_early: false,
