@@ -17,7 +17,7 @@ pub(super) fn client(text: &str) -> Option<String> {
     (!is_id).then(|| not_a_guid(text, "the client id of an application"))
 }
 
-/// Why no token has this role or scope.
+/// Why no token has this role.
 pub(super) fn word(text: &str) -> Option<String> {
     // Empty ones are found elsewhere.
     let is_separator = |letter: char| letter.is_whitespace() || letter.is_control();
@@ -25,6 +25,14 @@ pub(super) fn word(text: &str) -> Option<String> {
     has_separator.then(|| {
         format!("{text:?} has a space or a control character, which no token has there: list each value by itself")
     })
+}
+
+/// Why no token has this scope. Spaces in it are those of a list, which is compared as one scope.
+pub(super) fn scope(text: &str) -> Option<String> {
+    match text.trim() == text && !text.contains(char::is_control) {
+        true => None,
+        false => word(text),
+    }
 }
 
 /// Why a text is not the URL of a server.

@@ -159,8 +159,8 @@ fn rejects_texts_that_no_token_has() {
         ),
         (
             "tenants =",
-            "scopes = [\"a b\"]\ntenants =",
-            "scopes: \"a b\" has a space",
+            "scopes = [\"a \"]\ntenants =",
+            "scopes: \"a \" has a space",
         ),
         (
             "tenants =",

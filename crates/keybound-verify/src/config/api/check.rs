@@ -64,7 +64,7 @@ impl ApiConfig {
             ("tenants", tenants.to_vec(), tenant),
             ("clients", list(&self.clients), texts::client),
             ("roles", list(&self.roles), texts::word),
-            ("scopes", list(&self.scopes), texts::word),
+            ("scopes", list(&self.scopes), texts::scope),
             (
                 "authorization_uri",
                 self.authorization_uri.iter().cloned().collect(),
