@@ -31,10 +31,11 @@ pub(crate) fn check_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Writes a text and a line end. A new file can be read by all, one that is replaced keeps its owner and its permissions.
+/// Writes a text and a line end. A new file can be read by all, one that is replaced keeps its owner and its permissions, except that only
+/// the owner can write it.
 ///
 /// # Errors
-/// Those of [`check`], and if the file cannot be written, or not for its owner.
+/// Those of [`check`], and if the file cannot be written, or not for its owner, or belongs to an account that the directory does not.
 pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
     let folder = folder_of(path);
     check_folder(folder)?;
@@ -45,7 +46,7 @@ pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
         io::Error::new(kind, format!("no file can be created in {folder}: {kind}"))
     })?;
     writeln!(file, "{}", text.trim_end())?;
-    set_access(file.as_file(), earlier.as_ref())?;
+    set_access(file.as_file(), earlier.as_ref(), folder)?;
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
@@ -71,12 +72,19 @@ fn earlier(path: &Path) -> io::Result<Option<Metadata>> {
 }
 
 #[cfg(unix)]
-fn set_access(file: &File, earlier: Option<&Metadata>) -> io::Result<()> {
+fn set_access(file: &File, earlier: Option<&Metadata>, folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
     let Some(earlier) = earlier else {
         return file.set_permissions(fs::Permissions::from_mode(READABLE));
     };
     let (own, (user, group)) = (file.metadata()?, (earlier.uid(), earlier.gid()));
+    // Where others may create files too, one of them could have created this one.
+    if user != own.uid() && user != fs::metadata(folder)?.uid() {
+        return Err(wrong(format!(
+            "it belongs to the user {user}, who is neither this account nor the owner of the directory, and could change what is written: \
+             remove it, or change its owner"
+        )));
+    }
     if (own.uid(), own.gid()) != (user, group) {
         fchown(file, Some(user), Some(group)).map_err(|error| {
             let text = format!(
@@ -86,11 +94,11 @@ fn set_access(file: &File, earlier: Option<&Metadata>) -> io::Result<()> {
         })?;
     }
     // After the owner, whose change resets some of them.
-    file.set_permissions(fs::Permissions::from_mode(earlier.mode() & 0o777))
+    file.set_permissions(fs::Permissions::from_mode(earlier.mode() & 0o755))
 }
 
 #[cfg(not(unix))]
-fn set_access(_: &File, _: Option<&Metadata>) -> io::Result<()> {
+fn set_access(_: &File, _: Option<&Metadata>, _: &Path) -> io::Result<()> {
     Ok(())
 }
 
@@ -182,11 +190,23 @@ mod tests {
         };
         assert_eq!(access().2, 0o644);
         // Root can change the owner, other accounts cannot.
+        let is_root = chown(folder.path(), Some(65_534), Some(65_534)).is_ok();
         let _ = chown(&path, Some(65_534), Some(65_534));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let before = access();
         replace(&path, "second").unwrap();
         assert_eq!(access(), before);
         assert_eq!(fs::read(&path).unwrap(), b"second\n");
+
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        replace(&path, "third").unwrap();
+        assert_eq!(access().2, 0o644);
+        if is_root {
+            // A file that another account has created in a directory where it may.
+            chown(&path, Some(65_533), None).unwrap();
+            let error = replace(&path, "fourth").unwrap_err().to_string();
+            assert!(error.contains("the user 65533"), "{error}");
+            assert_eq!(fs::read(&path).unwrap(), b"third\n");
+        }
     }
 }

@@ -104,8 +104,8 @@ impl Issuer {
             }
         }
         if discovers_keys && https_origin(&self.metadata).is_none() {
-            let url = self.metadata.clone();
-            return Err(BuildError::IssuerMetadata { url });
+            let issuer = self.name.to_string();
+            return Err(BuildError::IssuerMetadata { issuer });
         }
         Ok(())
     }

@@ -39,11 +39,12 @@ pub enum BuildError {
         /// Its name.
         issuer: String,
     },
-    /// The metadata of an issuer whose keys are discovered has no `https` URL.
-    #[error("the metadata {url} of an issuer is not an https URL")]
+    /// The metadata of an issuer whose keys are discovered has no `https` URL, or one with user information. The URL is not repeated: it can
+    /// contain a password.
+    #[error("the metadata of the issuer {issuer} is not an https URL without user information")]
     IssuerMetadata {
-        /// The URL.
-        url: String,
+        /// Its name.
+        issuer: String,
     },
     /// No keys.
     #[error("a verifier needs the issuers' keys")]

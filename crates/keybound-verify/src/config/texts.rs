@@ -40,7 +40,10 @@ pub(super) fn url(text: &str) -> Option<String> {
     let rest = text.strip_prefix("https://");
     let is_url = text.trim().is_empty()
         || rest.is_some_and(|rest| !rest.starts_with('/') && !rest.is_empty());
-    (!is_url).then(|| format!("{text:?} is not an https URL"))
+    (!is_url).then(|| match has_user_information(text) {
+        true => "it is not an https URL".to_owned(),
+        false => format!("{text:?} is not an https URL"),
+    })
 }
 
 /// Whether a URL has user information, such as a password, which must not be in messages.

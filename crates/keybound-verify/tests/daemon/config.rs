@@ -324,7 +324,7 @@ fn rejects_configurations_that_are_not_sound() {
         (
             "tenants =",
             "issuers = [{ version = 1, name = \"a\", metadata = \"http://a\" }]\ntenants =",
-            "the metadata http://a of an issuer is not an https URL",
+            "the metadata of the issuer a is not an https URL",
         ),
     ] {
         assert!(CONFIG.contains(from), "{from}");
