@@ -340,8 +340,8 @@ fn clone_of_advisories(days: u64, advisories: u32) -> tempfile::TempDir {
     clone
 }
 
-/// The workspaces whose dependencies are checked: the product, the fuzz targets, and the Python package.
-const WORKSPACES: usize = 3;
+/// The workspaces whose dependencies are checked: the product, the fuzz targets, the Python package, and a benchmark.
+const WORKSPACES: usize = 4;
 
 fn text(output: &Output) -> String {
     let both = [&output.stdout[..], &output.stderr[..]].concat();
