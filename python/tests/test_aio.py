@@ -227,8 +227,12 @@ async def test_a_failing_source_ends_the_call(emulator: Emulator, warm_aio_clien
 async def test_other_tasks_of_a_request_survive_a_cancelled_one(emulator: Emulator, aio_client: aio.ManagedIdentityClient) -> None:
     emulator.inject("metadata=delay:1000*1")
     first, second = (asyncio.create_task(aio_client.acquire_token(RESOURCE)) for _ in range(2))
-    while "metadata" not in emulator.counts():
-        await asyncio.sleep(0.005)
+
+    async def metadata_is_requested() -> None:
+        while "metadata" not in emulator.counts():
+            await asyncio.sleep(0.005)
+
+    await asyncio.wait_for(metadata_is_requested(), 20)
     first.cancel()
     assert (await second).token_type == "mtls_pop"
     assert first.cancelled()

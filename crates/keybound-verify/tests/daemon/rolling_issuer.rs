@@ -5,7 +5,7 @@ use keybound_verify::{Daemon, DecisionLog};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// An issuer whose keys change, and the clock of the daemon.
 #[derive(Clone, Default)]
@@ -26,7 +26,9 @@ impl RollingIssuer {
         };
         let daemon = fixture.start_with(DecisionLog::none(), settings).await;
         let daemon = daemon.unwrap();
+        let end = Instant::now() + START;
         while !daemon.is_ready() {
+            assert!(Instant::now() < end, "the daemon has no keys");
             tokio::task::yield_now().await;
         }
         daemon
@@ -71,3 +73,5 @@ impl Clock for RollingIssuer {
 
 /// Longer than the time between two fetches because of an unknown key, in seconds.
 pub const FETCH_INTERVAL: u64 = 301;
+/// Longer than a busy machine needs.
+const START: Duration = Duration::from_secs(30);
