@@ -4,6 +4,7 @@
 local IDENTITY = { @IDENTITY@ }
 -- Patterns of the headers that only the daemon or the proxy may set.
 local FORGED = { @FORGED@ }
+local METHOD_NOT_ALLOWED = 405
 local UNAVAILABLE = 503
 -- In bytes.
 local MAX_ANSWER = 65536
@@ -87,6 +88,10 @@ local function clean(r)
 end
 
 function keybound_verify(r)
+    -- What follows on its connection would pass without a check.
+    if r.method == "CONNECT" then
+        return METHOD_NOT_ALLOWED
+    end
     local ok, status, headers = pcall(ask, r)
     if not ok or not status then
         return UNAVAILABLE
