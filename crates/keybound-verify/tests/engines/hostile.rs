@@ -5,7 +5,7 @@ mod requests;
 use crate::api::REACHED;
 use crate::engine::EngineKind;
 use crate::front::Front;
-use crate::stall::decided;
+use crate::stall::Stalls;
 use crate::support::lines::next;
 use crate::support::runtime;
 use crate::tls::check_tls;
@@ -22,17 +22,16 @@ pub fn hostile_requests(kind: &'static EngineKind) {
     runtime().block_on(async {
         let mut front = Front::start(kind).await;
         check_tls(&front);
-        let plain = decided(
-            async || front.send("client", PLAIN).await,
-            |answer| is_undecided(answer),
-        )
-        .await;
+        let stalls = Stalls::default();
+        let plain = async || front.send("client", PLAIN).await;
+        let plain = stalls.decided(plain, |answer| is_undecided(answer)).await;
         let identity = identity_of(kind, &plain);
         // An application has no scopes.
         let values = identity.iter().filter(|header| !header.ends_with(": "));
         assert_eq!(values.count(), IDENTITY_HEADERS.len() - 1, "{plain}");
         let mut requests = Requests {
             front: &front,
+            stalls: &stalls,
             identity,
             sent: 0,
             wrong: Vec::new(),
@@ -50,11 +49,8 @@ pub fn hostile_requests(kind: &'static EngineKind) {
         assert_eq!(front.api.without_caller(), [""; 0], "{}", kind.name);
 
         // What the owner of the token got is for no one else, and without a daemon there is no access.
-        let stolen = decided(
-            async || front.send("other", PLAIN).await,
-            |answer| is_undecided(answer),
-        )
-        .await;
+        let stolen = async || front.send("other", PLAIN).await;
+        let stolen = stalls.decided(stolen, |answer| is_undecided(answer)).await;
         assert!(stolen.starts_with("HTTP/1.1 401 "), "{stolen}");
         front.stop_daemon().await;
         let undecided = front.send("client", PLAIN).await;
@@ -65,6 +61,7 @@ pub fn hostile_requests(kind: &'static EngineKind) {
 
 struct Requests<'a> {
     front: &'a Front,
+    stalls: &'a Stalls,
     /// What the API gets from a client that tries nothing.
     identity: Vec<String>,
     sent: usize,
@@ -74,14 +71,11 @@ struct Requests<'a> {
 impl Requests<'_> {
     async fn send_all(&mut self) {
         for request in SERVED {
-            let answer = self.send(request).await;
-            if !answer.contains(REACHED) {
-                self.wrong.push(format!("{request:?}: {answer}"));
-            }
+            self.send_served(request).await;
         }
         for request in REFUSED {
             let answer = self.send(request).await;
-            if answer.contains(REACHED) {
+            if answer.contains(REACHED) || !is_refusal(&answer) {
                 self.wrong.push(format!("{request:?}: {answer}"));
             }
         }
@@ -89,10 +83,12 @@ impl Requests<'_> {
             self.send(request).await;
         }
         for &name in IDENTITY_HEADERS {
-            for name in [name, &name.replace('-', "_"), &name.to_uppercase()] {
-                let head = format!("GET /end HTTP/1.1\r\nHost: @HOST@\r\n{name}: spoofed\r\n\r\n");
-                self.send(&head).await;
-            }
+            let head = |name: &str| {
+                format!("GET /end HTTP/1.1\r\nHost: @HOST@\r\n{name}: spoofed\r\n\r\n")
+            };
+            self.send_served(&head(name)).await;
+            self.send_served(&head(&name.to_uppercase())).await;
+            self.send(&head(&name.replace('-', "_"))).await;
         }
         self.send_all_of(CERTIFICATE_HEADERS).await;
         self.send_all_of(ADDRESS_HEADERS).await;
@@ -109,30 +105,35 @@ impl Requests<'_> {
         let names: Vec<String> = names.map(|name| format!("{name}: spoofed\r\n")).collect();
         let names = names.concat();
         let head = |names: &str| format!("GET /end HTTP/1.1\r\nHost: @HOST@\r\n{names}\r\n");
-        let answer = self.send(&head(&names)).await;
-        if !answer.contains(REACHED) {
-            self.wrong.push(format!("{names:?}: {answer}"));
-        }
+        self.send_served(&head(&names)).await;
         for names in ["_", "."].map(|separator| names.replace('-', separator)) {
             self.send(&head(&names)).await;
         }
-        self.send(&head(&names.to_uppercase().replace("SPOOFED", "spoofed")))
-            .await;
+        let upper_case = names.to_uppercase().replace("SPOOFED", "spoofed");
+        self.send_served(&head(&upper_case)).await;
+    }
+
+    /// Sends a request that must reach the API.
+    async fn send_served(&mut self, request: &str) {
+        let answer = self.send(request).await;
+        if !answer.contains(REACHED) {
+            self.wrong.push(format!("{request:?}: {answer}"));
+        }
     }
 
     /// Adds the token after the first line, and makes the path unique.
     async fn send(&mut self, request: &str) -> String {
         let (line, rest) = request.split_once("\r\n").unwrap();
-        let (end, answer) = decided(
-            async || {
-                let end = self.next_end();
-                let line = line.replace("end", &end);
-                let complete = format!("{line}\r\nAuthorization: @AUTHORIZATION@\r\n{rest}");
-                (end, self.front.send("client", &complete).await)
-            },
-            |(_, answer)| is_undecided(answer),
-        )
-        .await;
+        let stalls = self.stalls;
+        let send = async || {
+            let end = self.next_end();
+            let line = line.replace("end", &end);
+            let complete = format!("{line}\r\nAuthorization: @AUTHORIZATION@\r\n{rest}");
+            (end, self.front.send("client", &complete).await)
+        };
+        let (end, answer) = stalls
+            .decided(send, |(_, answer)| is_undecided(answer))
+            .await;
         self.check(&format!("{request:?}"), &answer, &end);
         answer
     }
@@ -174,9 +175,16 @@ impl Requests<'_> {
             return Some(format!("the identity is {identity:?}"));
         }
         let headers: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once(": ")).collect();
-        let hosts: Vec<_> = headers.iter().filter(|(name, _)| *name == "host").collect();
-        if hosts != [&("host", &*self.front.host)] {
-            return Some(format!("the host is {hosts:?}"));
+        let host = &*self.front.host;
+        for (name, expected) in [
+            ("host", host),
+            ("x-forwarded-host", host),
+            ("x-forwarded-proto", "https"),
+        ] {
+            let found: Vec<_> = headers.iter().filter(|header| header.0 == name).collect();
+            if found != [&(name, expected)] {
+                return Some(format!("instead of {expected} the API gets {found:?}"));
+            }
         }
         let addresses = headers
             .iter()
@@ -217,6 +225,12 @@ impl Requests<'_> {
 /// Whether the proxy answered without the daemon.
 fn is_undecided(answer: &str) -> bool {
     answer.starts_with("HTTP/1.1 5")
+}
+
+/// Whether the proxy, or the daemon, does not accept the request.
+fn is_refusal(answer: &str) -> bool {
+    // Of a method that Traefik does not know.
+    answer.starts_with("HTTP/1.1 4") || answer.starts_with("HTTP/1.1 501 ")
 }
 
 /// Those of the client and those of the proxy.

@@ -1,7 +1,7 @@
 use crate::api::{Api, REACHED};
 use crate::client::Client;
 use crate::engine::{Engine, EngineKind};
-use crate::stall::decided;
+use crate::stall::Stalls;
 use crate::support::{Table, host_of, runtime};
 use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
@@ -26,8 +26,9 @@ pub fn attack_table(kind: &EngineKind) {
     let mut client = Client::new(engine.address);
     let mut wrong = Vec::new();
     let mut not_sent = Vec::new();
+    let stalls = Stalls::default();
     for case in cases() {
-        let found = runtime.block_on(decided(
+        let found = runtime.block_on(stalls.decided(
             async || send(kind, &table.issuer, &mut client, &case).await,
             |found| is_undecided(&case, found.as_ref()),
         ));
