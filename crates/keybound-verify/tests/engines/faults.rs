@@ -1,17 +1,17 @@
 //! What a proxy does if something else than the daemon's decision arrives: it denies the request.
-mod faulty_daemon;
+pub mod faulty_daemon;
 
 use crate::client::Client;
 use crate::engine::{Engine, EngineKind};
 use crate::support::{host_of, runtime};
 use crate::table::{config, shared_table};
-use faulty_daemon::{FaultyDaemon, NO_CALLER, SILENT, faults};
+use faulty_daemon::{ALLOWED, FaultyDaemon, NO_CALLER, SILENT, faults};
 use http::HeaderMap;
 use keybound_testing::attacks::cases;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
-/// Sends a request for each fault of a daemon. The proxy has the printed configuration, but waits shorter for an answer.
+/// Sends a request for each fault of a daemon, and one without a fault, which reaches the API. The proxy has the printed configuration, but waits shorter for an answer.
 pub fn faults_of_daemon(kind: &'static EngineKind) {
     let table = shared_table();
     let mut config = config(kind, &table);
@@ -54,6 +54,21 @@ pub fn faults_of_daemon(kind: &'static EngineKind) {
         assert!(daemon.asked() > asked, "{name}: the daemon was not asked");
         assert!(api.accept().is_err(), "{name}: the API was reached");
     }
+    let reached = runtime.block_on(async {
+        let api = tokio::net::TcpListener::from_std(api).unwrap();
+        let mut client = Client::new(engine.address);
+        let (path, headers) = (format!("/{ALLOWED}"), HeaderMap::new());
+        tokio::select! {
+            answer = client.send(&host, leaf, &path, &headers) => Err(answer),
+            connection = api.accept() => Ok(connection.is_ok()),
+            () = tokio::time::sleep(LIMIT) => Ok(false),
+        }
+    });
+    assert!(
+        matches!(reached, Ok(true)),
+        "{}: a caller is denied: {reached:?}",
+        kind.name
+    );
 }
 
 /// Traefik waits 30 s, which is for `scripts/test-long`, and allows each response with a status of 2xx.

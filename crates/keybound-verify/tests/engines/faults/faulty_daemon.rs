@@ -13,18 +13,20 @@ use std::fs;
 use std::future::{Ready, ready};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixListener};
 
 /// A server in the place of the daemon. The path of the request that it is asked about names its fault.
-pub struct FaultyDaemon(Arc<AtomicUsize>);
+pub struct FaultyDaemon(Requests);
+
+/// The heads or messages of those that it got.
+type Requests = Arc<Mutex<Vec<Vec<u8>>>>;
 
 impl FaultyDaemon {
     /// Starts it on the current runtime; the configuration then names where it listens.
     pub fn start(kind: &'static EngineKind, config: &mut Config) -> Self {
-        let asked = Arc::new(AtomicUsize::new(0));
+        let asked = Requests::default();
         let this = Self(Arc::clone(&asked));
         if let Some(path) = config.listen.unix.clone() {
             let listener = UnixListener::bind(&path).unwrap();
@@ -50,14 +52,21 @@ impl FaultyDaemon {
 
     /// How often it was asked.
     pub fn asked(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
+        self.0.lock().unwrap().len()
+    }
+
+    /// Whether this is in the last request.
+    pub fn last_contains(&self, text: &str) -> bool {
+        let requests = self.0.lock().unwrap();
+        let last = requests.last();
+        last.is_some_and(|last| String::from_utf8_lossy(last).contains(text))
     }
 }
 
 fn serve(
     kind: &EngineKind,
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    asked: &Arc<AtomicUsize>,
+    asked: &Requests,
 ) {
     let asked = Arc::clone(asked);
     match kind.name {
@@ -67,7 +76,7 @@ fn serve(
 }
 
 /// Answers the first request of a connection, and closes it.
-async fn http(mut stream: impl AsyncRead + AsyncWrite + Unpin, asked: Arc<AtomicUsize>) {
+async fn http(mut stream: impl AsyncRead + AsyncWrite + Unpin, asked: Requests) {
     let mut head = Vec::new();
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
         // Proxies end connections that they do not use.
@@ -75,7 +84,7 @@ async fn http(mut stream: impl AsyncRead + AsyncWrite + Unpin, asked: Arc<Atomic
             return;
         }
     }
-    asked.fetch_add(1, Ordering::SeqCst);
+    asked.lock().unwrap().push(head.clone());
     let answer = of_request(HTTP_FAULTS, &head);
     if answer.is_empty() {
         // Until the proxy ends it.
@@ -91,10 +100,7 @@ async fn http(mut stream: impl AsyncRead + AsyncWrite + Unpin, asked: Arc<Atomic
     }
 }
 
-async fn grpc(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    asked: Arc<AtomicUsize>,
-) {
+async fn grpc(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, asked: Requests) {
     let service = service_fn(move |request| call(request, Arc::clone(&asked)));
     let server = http2::Builder::new(TokioExecutor::new());
     // The proxy may end it.
@@ -103,12 +109,9 @@ async fn grpc(
 
 type GrpcBody = WithTrailers<Full<Bytes>, Ready<Option<Result<HeaderMap, Infallible>>>>;
 
-async fn call(
-    request: Request<Incoming>,
-    asked: Arc<AtomicUsize>,
-) -> io::Result<Response<GrpcBody>> {
+async fn call(request: Request<Incoming>, asked: Requests) -> io::Result<Response<GrpcBody>> {
     let message = request.into_body().collect().await.unwrap().to_bytes();
-    asked.fetch_add(1, Ordering::SeqCst);
+    asked.lock().unwrap().push(message.to_vec());
     let (content_type, message, status) = match of_request(GRPC_FAULTS, &message) {
         Call::Silent => std::future::pending().await,
         Call::Reset => return Err(io::Error::other("reset")),
@@ -131,11 +134,18 @@ fn of_request<T>(faults: &'static [(&str, T)], request: &[u8]) -> &'static T {
 
 /// The names of all faults in the protocol of a proxy.
 pub fn faults(kind: &EngineKind) -> Vec<&'static str> {
-    match kind.name {
+    let mut names: Vec<_> = match kind.name {
         "envoy" => GRPC_FAULTS.iter().map(|(name, _)| *name).collect(),
         _ => HTTP_FAULTS.iter().map(|(name, _)| *name).collect(),
-    }
+    };
+    names.retain(|name| *name != ALLOWED);
+    names
 }
+
+/// No fault: a decision that names a caller.
+pub const ALLOWED: &str = "allowed";
+/// It answers with an error.
+pub const ERROR: &str = "error";
 
 /// It never answers.
 pub const SILENT: &str = "silent";
@@ -145,6 +155,10 @@ pub const NO_CALLER: [&str; 3] = ["other-server", "empty-caller", "no-content"];
 /// What is sent in place of an answer.
 const HTTP_FAULTS: &[(&str, &str)] = &[
     (SILENT, ""),
+    (
+        ALLOWED,
+        "HTTP/1.1 200 OK\r\nx-keybound-client: other\r\ncontent-length: 0\r\n\r\n",
+    ),
     ("closes", "H"),
     ("garbage", "\x16\x03\x01\r\n\r\n\r\n"),
     (
@@ -171,7 +185,7 @@ const HTTP_FAULTS: &[(&str, &str)] = &[
         "HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\n\r\n",
     ),
     (
-        "error",
+        ERROR,
         "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n",
     ),
     (
@@ -196,6 +210,15 @@ enum Call {
 
 const GRPC_FAULTS: &[(&str, Call)] = &[
     (SILENT, Call::Silent),
+    (
+        ALLOWED,
+        // The status, and the header in place of the client's.
+        Call::Answer(
+            GRPC,
+            b"\0\0\0\0\x24\x0a\0\x1a\x20\x12\x1e\x0a\x1a\x0a\x11x-keybound-client\x12\x05other\x18\x02",
+            "0",
+        ),
+    ),
     ("reset", Call::Reset),
     (
         "garbage",
@@ -221,7 +244,7 @@ const GRPC_FAULTS: &[(&str, Call)] = &[
         "huge-length",
         Call::Answer(GRPC, &[0, 255, 255, 255, 255, 10], "0"),
     ),
-    ("error", Call::Answer(GRPC, &[], "13")),
+    (ERROR, Call::Answer(GRPC, &[], "13")),
     ("not-implemented", Call::Answer(GRPC, &[], "12")),
     ("other-content", Call::Answer("text/html", b"<html>", "0")),
 ];
