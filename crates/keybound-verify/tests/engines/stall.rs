@@ -25,7 +25,7 @@ impl Stalls {
                 return answer;
             }
             self.0.update(|count| count + 1);
-            assert!(self.0.get() <= MOST, "the proxy often gets no decision");
+            assert!(self.0.get() <= MAX_LATE, "the proxy often gets no decision");
         }
         send().await
     }
@@ -33,7 +33,7 @@ impl Stalls {
 
 /// That of proxies for a connection to the daemon.
 const SHORTEST_TIMEOUT: Duration = Duration::from_secs(1);
-const MOST: usize = 4;
+const MAX_LATE: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -70,7 +70,7 @@ mod tests {
     fn answers_that_are_often_late_fail_the_test() {
         let stalls = Stalls::default();
         paused_runtime().block_on(async {
-            for _ in 0..=MOST {
+            for _ in 0..=MAX_LATE {
                 let mut late = [true, false].into_iter();
                 let send = async || {
                     let is_late = late.next().unwrap();

@@ -203,7 +203,7 @@ impl Api {
             if verdict != Err(Reason::KeyUnknown) || started.elapsed() < MAX_WAIT {
                 return verdict;
             }
-            if self.repeats.fetch_add(1, Ordering::Relaxed) >= MOST_REPEATS {
+            if self.repeats.fetch_add(1, Ordering::Relaxed) >= MAX_REPEATS {
                 return verdict;
             }
         }
@@ -331,7 +331,7 @@ impl Api {
 
 const WORKERS: usize = 16;
 /// A fetch that takes up to three seconds, while every worker waits for it.
-const MOST_REPEATS: usize = 3 * WORKERS;
+const MAX_REPEATS: usize = 3 * WORKERS;
 /// The tokens that workers verify between rollovers: of two keys.
 const KNOWN_TOKENS: usize = 4;
 /// The key that signed a token is published; it is being retired; the verifier knows that it was retired.
