@@ -72,6 +72,12 @@ impl Fixture {
     }
 }
 
+fn serve(fixture: &Fixture) -> Command {
+    let mut command = keybound(["verify", "serve", "--config"]);
+    command.arg(fixture.path("verify.toml"));
+    command
+}
+
 /// `keybound verify serve`, which is killed on drop.
 struct Served {
     child: Child,
@@ -81,8 +87,7 @@ struct Served {
 
 impl Served {
     fn start(fixture: &Fixture) -> Self {
-        let mut command = keybound(["verify", "serve", "--config"]);
-        let mut served = Self::spawn(command.arg(fixture.path("verify.toml")));
+        let mut served = Self::spawn(&mut serve(fixture));
         served.expect("listening on");
         served
     }
@@ -462,8 +467,8 @@ fn check_names_what_differs() {
         fixture.path("keys.json").display()
     );
     assert!(refused.stdout.contains(&why), "{refused:?}");
-    let mut served = Served::start(&fixture);
-    served.expect(&why);
+    // Before or after the daemon listens.
+    Served::spawn(&mut serve(&fixture)).expect(&why);
 }
 
 #[test]
