@@ -1,5 +1,5 @@
 use super::key_age::KeyAge;
-use super::refresh_schedule::{RefreshCause, RefreshSchedule, RunningRefresh};
+use super::refresh_schedule::{LockedSchedule, RefreshCause, RefreshSchedule, RunningRefresh};
 use super::{KeyOrigin, KeySet, VerificationKey};
 use crate::Reason;
 use crate::clock::{DualTime, GuardedClock};
@@ -93,7 +93,7 @@ impl IssuerKeys {
             MissingKey {
                 reason,
                 started: may_change
-                    .then(|| schedule.start(cause, now.monotonic))
+                    .then(|| self.start(&mut schedule, cause, now))
                     .flatten(),
                 running: schedule.running(),
             }
@@ -144,7 +144,21 @@ impl IssuerKeys {
             true => RefreshCause::Age,
             false => RefreshCause::Unavailable,
         };
-        self.schedule.lock().start(cause, now.monotonic)
+        self.start(&mut self.schedule.lock(), cause, now)
+    }
+
+    /// Starts a refresh, if it may start.
+    fn start(
+        &self,
+        schedule: &mut LockedSchedule<'_>,
+        cause: RefreshCause,
+        now: DualTime,
+    ) -> Option<u64> {
+        // It has failed. Keys that are no longer fresh remain so: it may have been started before a night without requests.
+        if cause != RefreshCause::Unavailable && schedule.is_hung(now.monotonic) {
+            self.age.keep(now.wall);
+        }
+        schedule.start(cause, now.monotonic)
     }
 
     /// Whether there are no keys that may be used, and the last refresh failed.

@@ -82,7 +82,7 @@ impl KeyAge {
         self.set_fresh_until(fresh_until);
     }
 
-    /// A refresh failed, or takes long: the last keys are used for a time.
+    /// A refresh failed, or takes long: the last keys are used until the next one has ended as well, so that no request waits for it.
     pub(super) fn keep(&self, wall: i64) {
         if self.is_from_later(wall) {
             // As old as those that have to be refreshed.
@@ -92,7 +92,7 @@ impl KeyAge {
         }
         let loaded_at = self.loaded_at.load(Ordering::Acquire);
         let fresh_until = loaded_at.saturating_add(self.limits.fresh_for);
-        self.set_fresh_until(fresh_until.max(wall.saturating_add(RETRY_AFTER_FAILURE)));
+        self.set_fresh_until(fresh_until.max(wall.saturating_add(KEEP_AFTER_FAILURE)));
     }
 
     /// A refresh ended.
@@ -145,4 +145,5 @@ const REFRESH_INTERVAL: i64 = 3600;
 const MAX_JITTER: u64 = 300;
 /// A file is read this often.
 const FILE_INTERVAL: i64 = 60;
-pub(super) const RETRY_AFTER_FAILURE: i64 = 60;
+/// Longer than the minute until another attempt may start, a minute until a request starts it, and the half a minute that it takes at most.
+const KEEP_AFTER_FAILURE: i64 = 180;

@@ -147,6 +147,12 @@ impl LockedSchedule<'_> {
         })
     }
 
+    /// Whether a refresh runs for so long that another one may replace it.
+    pub(crate) fn is_hung(&self, now: i64) -> bool {
+        let since = self.state.running_since;
+        since.is_some_and(|since| now.saturating_sub(since) >= MAX_RUN)
+    }
+
     /// Whether a refresh runs for longer than requests wait for it. One after which another one may start is not waited for.
     pub(crate) fn is_slow(&self, now: i64) -> bool {
         self.state.running_since.is_some_and(|since| {
