@@ -93,7 +93,7 @@ impl RefreshSchedule {
         let mut state = self.state();
         if state.run == run {
             state.last_attempt = state.previous_attempt;
-            self.set_ended(state);
+            self.set_ended(&mut state);
         }
     }
 
@@ -106,12 +106,12 @@ impl RefreshSchedule {
         }
         state.last_attempt = Some(now);
         install();
-        self.set_ended(state);
+        self.set_ended(&mut state);
     }
 
-    fn set_ended(&self, mut state: MutexGuard<'_, State>) {
+    fn set_ended(&self, state: &mut State) {
         state.running_since = None;
-        drop(state);
+        // While it is locked: who waits for another refresh that starts now must not take this end for its end.
         self.ended.send_modify(|ended| *ended += 1);
     }
 
@@ -180,7 +180,7 @@ impl LockedSchedule<'_> {
 impl RunningRefresh {
     /// Waits for its end.
     pub(crate) async fn ended(&mut self) {
-        // An error: the verifiers with these keys were dropped.
+        // An error, without the feature `tokio`: the verifiers with these keys were dropped. With it, this value has the sender.
         let _ = self.ended.changed().await;
     }
 
@@ -200,3 +200,53 @@ pub(crate) const RETRY_WITHOUT_KEYS: i64 = 5;
 const MAX_RUN: i64 = 30;
 /// How long a request waits.
 const MAX_WAIT: i64 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Wake};
+
+    /// Others that wait for the next refresh would take this end for its end.
+    #[test]
+    fn no_refresh_starts_before_the_end_of_the_last_one_is_announced() {
+        let schedule = RefreshSchedule::new(Intervals::FILE);
+        let cancel = |run| schedule.cancel(run);
+        let end = |run| schedule.end(run, 0, || {});
+        for (ends, announce) in [&cancel as &dyn Fn(u64), &end].into_iter().enumerate() {
+            let run = schedule.lock().start(RefreshCause::Age, 0).unwrap();
+            let mut running = schedule.lock().running().unwrap();
+            let waiting = Arc::new(Waiting::new(&schedule));
+            let waker = Arc::clone(&waiting).into();
+            let mut ended = pin!(running.ended());
+            let mut context = Context::from_waker(&waker);
+            assert!(ended.as_mut().poll(&mut context).is_pending());
+            announce(run);
+            let woken = waiting.woken_while_locked.load(Ordering::Relaxed);
+            assert_eq!(woken, 1, "{ends}");
+        }
+    }
+
+    struct Waiting {
+        schedule: Arc<RefreshSchedule>,
+        woken_while_locked: AtomicUsize,
+    }
+
+    impl Waiting {
+        fn new(schedule: &Arc<RefreshSchedule>) -> Self {
+            Self {
+                schedule: Arc::clone(schedule),
+                woken_while_locked: AtomicUsize::new(0),
+            }
+        }
+    }
+
+    impl Wake for Waiting {
+        fn wake(self: Arc<Self>) {
+            if self.schedule.state.try_lock().is_err() {
+                self.woken_while_locked.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
