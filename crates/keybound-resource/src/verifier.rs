@@ -193,7 +193,8 @@ impl Inner {
     ) -> Option<Result<Arc<Caller>, Reason>> {
         let cache = self.cache.as_ref()?;
         let decision = cache.read(token, |entry| {
-            if entry.key.key.is_retired() || !entry.key.keys.are_fresh(&self.clock, now) {
+            // In this order: a refresh that ends meanwhile retires keys before the others are fresh.
+            if !entry.key.keys.are_fresh(&self.clock, now) || entry.key.key.is_retired() {
                 return None;
             }
             let now = now.wall;

@@ -101,12 +101,13 @@ impl IssuerKeys {
     }
 
     fn look_up(&self, id: &str, now: DualTime) -> Result<Arc<VerificationKey>, Reason> {
-        let current = self.current.load();
-        let keys = current.as_ref().ok_or(Reason::KeysUnavailable)?;
-        // Where nothing was fetched for long, as no request came, a retired key must not be accepted.
+        // Where nothing was fetched for long, as no request came, a retired key must not be accepted. Before the keys are read: those of a
+        // refresh that ends meanwhile are there before they are fresh.
         if !self.age.is_fresh(now) {
             return Err(Reason::KeysUnavailable);
         }
+        let current = self.current.load();
+        let keys = current.as_ref().ok_or(Reason::KeysUnavailable)?;
         keys.get(id).cloned().ok_or(Reason::KeyUnknown)
     }
 

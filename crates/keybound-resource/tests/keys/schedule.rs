@@ -36,6 +36,36 @@ async fn key_that_arrives_during_a_request_is_found() {
     }
 }
 
+/// The keys have the clock of another verifier, which is read while the cached decision is looked at.
+#[tokio::test]
+async fn key_that_is_withdrawn_during_a_request_is_refused_also_from_the_cache() {
+    let clock = ActingClock::default();
+    let shared = SharedKeys::new();
+    let issuer = FakeIssuer::with_keys(&keys(&["any", "second"]));
+    let _first = Api::with(issuer.clone(), |builder| {
+        let builder = builder.tenant(guid(TENANT)).clock(clock.clone());
+        builder.shared_keys(&shared)
+    });
+    let api = Api::with(issuer, |builder| {
+        builder.tenant(guid(TENANT)).shared_keys(&shared)
+    });
+    api.verifier.fetch_due_keys().await;
+    let token = signed_by("second");
+    assert_eq!(api.verify(&token), Ok(()));
+    api.issuer.publish_keys(&keys(&["any"]));
+    clock.time.advance(8 * 3600);
+    let due: Vec<_> = std::iter::from_fn(|| api.verifier.due_key_refresh()).collect();
+    assert_eq!(due.len(), 2, "two versions");
+    clock.act_at(1, move || {
+        for refresh in due {
+            let running = pin!(refresh.run());
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(running.poll(&mut context).is_ready());
+        }
+    });
+    assert_eq!(api.verify(&token), Err(Reason::KeyUnknown));
+}
+
 #[tokio::test]
 async fn clock_that_was_set_forward_and_back_delays_no_due_refresh() {
     let api = Api::started(&keys(&["any"])).await;
