@@ -224,8 +224,7 @@ impl ParsedCertificates {
             && value.len() <= MAX_TEXT
             && let Some(cache) = self.allocated()
         {
-            let size = certificate.certificate().der().len() + PARSED;
-            cache.insert(value, certificate.clone(), size);
+            cache.insert(value, certificate.clone(), size(certificate));
         }
         Ok(parsed)
     }
@@ -236,6 +235,15 @@ impl ParsedCertificates {
     }
 }
 
+/// The memory of a parsed certificate, in bytes: at most as much.
+fn size(certificate: &ClientCertificate) -> usize {
+    let certificate = certificate.certificate();
+    // The public key and the names that it has a copy of are parts of the DER.
+    let copies = certificate.der().len();
+    let texts = certificate.subject().len() + certificate.issuer().len();
+    certificate.der().len() + copies + texts + PARSED
+}
+
 const RFC_9440: &str = "client-cert";
 const XFCC: &str = "x-forwarded-client-cert";
 const NGINX: &str = "x-ssl-client-cert";
@@ -244,15 +252,17 @@ const TRAEFIK: &str = "x-forwarded-tls-client-cert";
 const AWS_LEAF: &str = "x-amzn-mtls-clientcert-leaf";
 const AWS_PASSTHROUGH: &str = "x-amzn-mtls-clientcert";
 const APP_SERVICE: &str = "x-arr-clientcert";
-/// In bytes: about 10,000 certificates of the usual length.
+/// In bytes: more than 5,000 certificates of the usual length.
 const MAX_CACHED: usize = 32 << 20;
-/// What a parsed certificate has besides its DER, in bytes: at most as much.
+/// What a parsed certificate has besides these, in bytes.
 const PARSED: usize = 512;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use keybound_testing::{CertificateBuilder, shared_p256_key};
+    use openssl::nid::Nid;
+    use openssl::x509::X509Name;
 
     #[test]
     fn more_certificates_than_usual_are_parsed_once_each() {
@@ -289,6 +299,25 @@ mod tests {
             }
             assert_eq!(parsed, expected, "{length}");
         }
+    }
+
+    /// A client chooses them, also where its certificate is refused later.
+    #[test]
+    fn memory_of_long_names_and_keys_is_counted() {
+        let key = shared_p256_key();
+        let domain = "d".repeat(10_000);
+        let mut name = X509Name::builder().unwrap();
+        name.append_entry_by_nid(Nid::DOMAINCOMPONENT, &domain)
+            .unwrap();
+        let der = CertificateBuilder::new(key)
+            .subject_name(&name.build())
+            .sign(key)
+            .to_der();
+        let certificate = ClientCertificate::from_der(&der.unwrap()).unwrap();
+        let parsed = certificate.certificate();
+        let texts = domain.len() + parsed.subject().len() + parsed.issuer().len();
+        let counted = parsed.der().len() + parsed.public_key_der().len() + texts;
+        assert!(size(&certificate) >= counted, "{counted}");
     }
 
     /// How many of them were parsed.
