@@ -54,7 +54,7 @@ pub(crate) struct ReloadArgs {
     pub(crate) config: PathBuf,
 }
 
-/// Print the configuration of a proxy with which it asks the daemon soundly
+/// Print a configuration with which a proxy has each request authorized by the daemon
 ///
 /// The proxy requests a client certificate of any issuer, replaces headers by which clients could forge a certificate or a caller, sends the
 /// daemon nothing but what it needs, and denies a request if the daemon does not answer. Envoy, HAProxy, Caddy: a whole file. nginx: a part
@@ -126,7 +126,7 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "HOST")]
     pub(crate) host: Option<String>,
 
-    /// A file with the token, with or without its scheme; - is standard input
+    /// A file with the token, with or without its scheme and the name of the header; - is standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: PathBuf,
 
@@ -143,8 +143,8 @@ pub(crate) struct CheckArgs {
 ///
 /// Prints the keys that the daemon would use for all issuers in its configuration, or writes them to a file, which is replaced at once. Other
 /// daemons with the same APIs read such a key file with `[keys] file`, so that one host fetches the keys for all: it keeps the issuers
-/// apart, and says when their keys were fetched. Engines that check alone need the keys of one issuer, as a JSON Web Key set or in
-/// PEM, and know nothing of their age.
+/// apart, and says when their keys were fetched. Proxies that verify signatures themselves need the keys of one issuer, as a JSON Web Key
+/// set or in PEM, and know nothing of their age.
 #[derive(Debug, Args)]
 #[command(after_long_help = KEYS_HELP)]
 pub(crate) struct KeysArgs {
@@ -164,7 +164,7 @@ pub(crate) struct KeysArgs {
     #[arg(long, value_name = "PATH", required_if_eq("format", "pem"))]
     pub(crate) output: Option<PathBuf>,
 
-    /// Fetch them every hour, until a signal stops it; where that fails, the last ones remain
+    /// Fetch them every hour, and a minute after a failure, until a signal stops it; meanwhile the last ones remain
     #[arg(long, requires = "output")]
     pub(crate) watch: bool,
 }
