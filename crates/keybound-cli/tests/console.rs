@@ -13,7 +13,7 @@ use tempfile::TempDir;
 #[test]
 fn ctrl_c_stops_emulator() {
     let mut console = Console::open(&["emulator"]);
-    assert!(console.line().starts_with(r#"{"event":"ready""#));
+    console.wait_until_ready();
     assert!(!console.is_clean());
     console.press_ctrl_c();
     assert_eq!(console.status(), Some(0));
@@ -24,7 +24,7 @@ fn ctrl_c_stops_emulator() {
 fn command_of_exec_handles_ctrl_c() {
     let mut console = Console::open(&["emulator", "--exec", "--", "keybound", "emulator"]);
     // The ready line of the inner emulator: the outer one prints none with a command.
-    assert!(console.line().starts_with(r#"{"event":"ready""#));
+    console.wait_until_ready();
     console.press_ctrl_c();
     assert_eq!(console.status(), Some(0));
     assert!(console.is_clean());
@@ -86,10 +86,12 @@ impl Console {
         }
     }
 
-    fn line(&mut self) -> String {
+    /// Waits for the ready line of an emulator.
+    fn wait_until_ready(&mut self) {
         let mut line = String::new();
         self.stdout.read_line(&mut line).unwrap();
-        line
+        let is_ready = line.starts_with(r#"{"event":"ready""#);
+        assert!(is_ready, "{line:?}, status {:?}", self.host.try_wait());
     }
 
     fn press_ctrl_c(&mut self) {

@@ -7,6 +7,7 @@
 #define NO_CONSOLE 98
 #define NO_END 99
 #define MAX_END_MS 30000
+#define MAX_ATTEMPTS 10
 
 static BOOL WINAPI survive(DWORD event)
 {
@@ -40,8 +41,12 @@ int main(void)
     start.hStdOutput = GetStdHandle(STD_OUTPUT_HANDLE);
     start.hStdError = GetStdHandle(STD_ERROR_HANDLE);
     FreeConsole();
-    if (!AllocConsole())
-        return NO_CONSOLE;
+    /* Several at once: the process of a console may not be ready in time on a busy machine. */
+    for (int attempt = 1; !AllocConsole(); attempt++) {
+        if (attempt == MAX_ATTEMPTS)
+            return NO_CONSOLE;
+        Sleep(100);
+    }
     if (!CreateProcessW(NULL, command_line(), NULL, NULL, TRUE, 0, NULL, NULL, &start, &program))
         return NO_START;
     SetConsoleCtrlHandler(survive, TRUE);

@@ -11,7 +11,7 @@ fn what_has_expired_remains_expired_after_a_reload() {
     let keys = folder.path().join("keys.json");
     std::fs::write(&keys, issuer.key_file().to_string()).unwrap();
     let config = format!(
-        "[listen]\nunix = \"/run/verify.sock\"\n[proxy]\nengine = \"nginx\"\n[keys]\nfile = {keys:?}\n[[api]]\nhosts = [\"orders.contoso.com\"]\naudiences = [\"api://orders.contoso.com\"]\ntenants = [\"{TENANT}\"]\n"
+        "[listen]\ntcp = \"127.0.0.1:8444\"\n[proxy]\nengine = \"nginx\"\n[keys]\nfile = {keys:?}\n[[api]]\nhosts = [\"orders.contoso.com\"]\naudiences = [\"api://orders.contoso.com\"]\ntenants = [\"{TENANT}\"]\n"
     );
     let config = Config::from_toml(&config).unwrap();
     let recipe: TokenRecipe = serde_json::from_str("{}").unwrap();
