@@ -93,7 +93,7 @@ async fn slow_handshake_does_not_delay_others() {
 #[cfg(target_os = "linux")]
 #[tokio::test(start_paused = true)]
 async fn silent_connections_do_not_delay_others() {
-    // A paused clock stands still while a blocking task runs: no handshake reaches its timeout.
+    // A paused clock does not advance while a blocking task runs: no handshake reaches its timeout.
     let (_end, ended) = std::sync::mpsc::channel::<()>();
     tokio::task::spawn_blocking(move || ended.recv());
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();

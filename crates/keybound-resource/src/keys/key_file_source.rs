@@ -89,7 +89,7 @@ impl KeyFileSource {
         &self.schedule
     }
 
-    /// Reads the file on a thread of its own, within a runtime of tokio: reading and parsing take long for a large file.
+    /// Reads the file on a blocking thread (`spawn_blocking`), within a runtime of tokio: reading and parsing take long for a large file.
     pub(super) async fn read(&self) -> Result<KeysByIssuer, FetchError> {
         let reading = Reading::start(&self.is_being_read)?;
         let path = self.path.clone();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// Requests with a valid token on connections of their own, until they are stopped.
+/// Requests with a valid token on separate connections, until they are stopped.
 pub(super) struct ValidTraffic {
     tasks: JoinSet<()>,
     accepted: Arc<AtomicU64>,
